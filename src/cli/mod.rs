@@ -1,0 +1,209 @@
+//! The command line: `ringway run` (or just `ringway`) and `ringway demo`.
+
+mod demo;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
+
+use crate::config::{ConfigError, Options, Settings};
+use crate::error::Reason;
+use crate::observe::Totals;
+use crate::server::{self, RunError, Started};
+
+/// It failed while running, or could not start.
+const EXIT_FAILED: u8 = 1;
+/// The command line or the environment is wrong.
+const EXIT_USAGE: u8 = 2;
+/// The configuration file is wrong: `EX_CONFIG` of sysexits.h.
+const EXIT_CONFIG: u8 = 78;
+
+/// A caching HTTP reverse proxy: one io_uring runtime pinned to each core.
+#[derive(Parser)]
+#[command(
+    name = "ringway",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true,
+    after_help = "Examples:\n  ringway demo\n  ringway --origin http://127.0.0.1:9001 --port 8080 --cores 2\n  \
+                  ringway --origin http://10.0.0.1 --origin http://10.0.0.2 --access-log combined\n\n\
+                  Every option has an environment variable: --port is RINGWAY_PORT. A flag beats a variable, a\n\
+                  variable beats the file, and the file beats the default. Times are written like 10s or 500ms,\n\
+                  sizes like 32KiB."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the proxy; the same as no command
+    Run(RunArgs),
+    /// Try it out: two small origins, the proxy in front of them, and a line for each request
+    Demo(Options),
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// File with more of these options: TOML, with their names as keys
+    #[arg(long, value_name = "FILE", env = "RINGWAY_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Does what the command line says, and returns the exit code: 0 done, 1 failed while running, 2 wrong
+/// usage, 78 bad configuration.
+pub fn main() -> ExitCode {
+    ExitCode::from(run(std::env::args_os()))
+}
+
+fn run(args: impl Iterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match cli.command {
+        Some(Command::Demo(options)) => finish(demo::run(options)),
+        Some(Command::Run(args)) => finish(proxy(args)),
+        None => finish(proxy(cli.run)),
+    }
+}
+
+/// Prints what clap has to say: help and version as they are, an error on one line.
+fn usage(error: &clap::Error) -> u8 {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // Nobody reads: nothing can be said about that.
+        let _ = error.print();
+        return 0;
+    }
+    let text = error.to_string();
+    let cause = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: ")).unwrap_or("ringway --help shows what there is");
+    complain(&format!("{cause}; {tip}"));
+    EXIT_USAGE
+}
+
+/// Why a command failed.
+enum Failure {
+    Config(ConfigError),
+    Run(RunError),
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        Failure::Config(error)
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Failure {
+        Failure::Run(error)
+    }
+}
+
+fn finish(result: Result<(), Failure>) -> u8 {
+    let (message, code) = match result {
+        Ok(()) => return 0,
+        Err(Failure::Config(error @ ConfigError::Usage(_))) => (error.to_string(), EXIT_USAGE),
+        Err(Failure::Config(error @ ConfigError::File { .. })) => (error.to_string(), EXIT_CONFIG),
+        Err(Failure::Run(error @ RunError::Usage(_))) => (error.to_string(), EXIT_USAGE),
+        Err(Failure::Run(error @ RunError::Failed(_))) => (error.to_string(), EXIT_FAILED),
+    };
+    complain(&message);
+    code
+}
+
+/// Says something on standard error, where the access log does not go.
+fn complain(message: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "ringway: {message}");
+}
+
+fn proxy(args: RunArgs) -> Result<(), Failure> {
+    let settings = args.options.into_settings(args.config)?;
+    let totals = server::run(&settings, |started| announce(&settings, started), complain)?;
+    complain(&summary(&totals));
+    Ok(())
+}
+
+/// Says what has started.
+fn announce(settings: &Settings, started: &Started) {
+    let list = |items: Vec<String>| items.join(", ");
+    let addresses = started.listening.iter().map(|address| format!("http://{address}")).collect();
+    complain(&format!("listening on {}", list(addresses)));
+    let cores = started.cores.iter().map(ToString::to_string).collect();
+    complain(&format!("cores {}; {}; up to {} descriptors", list(cores), started.driver, started.descriptors));
+    if let Some(note) = &started.driver_note {
+        complain(note);
+    }
+    complain(&format!("origins {}", list(settings.origins.iter().map(ToString::to_string).collect())));
+}
+
+/// What was counted, in a line or two.
+fn summary(totals: &Totals) -> String {
+    let mut text = format!(
+        "stopped; {} connections, {} requests, {} of them on reused upstream connections, {} retries",
+        totals.accepted, totals.requests, totals.reused, totals.retries
+    );
+    for (count, what) in [
+        (totals.accept_errors, "failed accepts"),
+        (totals.panics, "panics"),
+        (totals.log_lines_dropped, "log lines dropped"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    let mut not_done: Vec<_> = Reason::ALL
+        .iter()
+        .filter(|&&reason| reason != Reason::Done && totals.ended(reason) > 0)
+        .map(|&reason| format!("{} {}", totals.ended(reason), reason.name()))
+        .collect();
+    if !not_done.is_empty() {
+        not_done.sort();
+        text.push_str(&format!("; ended otherwise: {}", not_done.join(", ")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn code(args: &[&str]) -> u8 {
+        run(["ringway"].iter().chain(args).map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_an_environment_variable() {
+        for argument in Cli::command().get_arguments() {
+            let name = argument.get_id().as_str();
+            let variable = format!("RINGWAY_{}", name.to_uppercase());
+            assert_eq!(argument.get_env().and_then(|env| env.to_str()), Some(variable.as_str()), "{name}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_and_bad_configuration_have_their_exit_codes() {
+        assert_eq!(code(&["--nonsense"]), 2);
+        assert_eq!(code(&["--origin", "nowhere"]), 2);
+        assert_eq!(code(&["--origin", "http://127.0.0.1:9", "--cores", "100000"]), 2);
+        assert_eq!(code(&["run"]), 2);
+        assert_eq!(code(&["--config", "/nonexistent/ringway.toml"]), 78);
+        assert_eq!(code(&["--version"]), 0);
+        assert_eq!(code(&["--help"]), 0);
+    }
+}

@@ -1,0 +1,136 @@
+//! From text to [`Settings`]: the command line, the environment and the file say the same things in
+//! the same words, and the result is valid or does not exist.
+
+mod file;
+mod options;
+mod origin;
+
+pub use options::Options;
+pub use origin::Origin;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use crate::limits::Limits;
+use crate::observe::Format;
+
+/// Everything that a run needs to know, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where to listen; a host name stands for all its addresses.
+    pub host: Host,
+    /// The port, 0 for any free one.
+    pub port: u16,
+    /// How many worker threads, each on its own core; `None` is one for each core there is.
+    pub cores: Option<usize>,
+    /// Which driver the workers use.
+    pub driver: DriverChoice,
+    /// The endpoints.
+    pub origins: Vec<Origin>,
+    /// Bounds on connections.
+    pub limits: Limits,
+    /// What a request meets on its way.
+    pub rules: Rules,
+    /// How exchanges are logged.
+    pub access_log: Format,
+}
+
+/// What a request meets on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Peers whose X-Forwarded-* fields are believed.
+    pub trusted: Vec<IpNet>,
+    /// This proxy's name in Via.
+    pub via: String,
+    /// Whether the upstream sees its own name in Host, rather than the client's.
+    pub upstream_host: bool,
+    /// Whether TRACE is passed on.
+    pub trace: bool,
+}
+
+/// An address, or a name that has to be looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// An address.
+    Address(IpAddr),
+    /// A name.
+    Name(String),
+}
+
+impl Host {
+    /// Reads a host. An address may stand in brackets.
+    pub fn parse(text: &str) -> Host {
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+        bare.parse().map_or_else(|_| Host::Name(text.to_owned()), Host::Address)
+    }
+
+    /// The address with a port, if no name has to be looked up.
+    pub fn with_port(&self, port: u16) -> Option<SocketAddr> {
+        match self {
+            Host::Address(address) => Some(SocketAddr::new(*address, port)),
+            Host::Name(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Host::Address(address) => address.fmt(f),
+            Host::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Which driver the workers use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DriverChoice {
+    /// io_uring, or epoll where the kernel refuses it.
+    #[default]
+    Auto,
+    /// io_uring; it is an error if the kernel refuses it.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+impl std::str::FromStr for DriverChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<DriverChoice, String> {
+        match text {
+            "auto" => Ok(DriverChoice::Auto),
+            "io_uring" | "uring" => Ok(DriverChoice::Uring),
+            "epoll" => Ok(DriverChoice::Epoll),
+            _ => Err(format!("{text:?} is no driver: auto, io_uring, epoll")),
+        }
+    }
+}
+
+/// Why there are no settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// The command line or the environment is wrong: exit code 2.
+    Usage(String),
+    /// The file is wrong or cannot be read: exit code 78.
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong, with the place.
+        message: String,
+    },
+}
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ConfigError::Usage(message) => f.write_str(message),
+            ConfigError::File { path, message } => write!(f, "{}: {message}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -1,0 +1,83 @@
+use super::*;
+use clap::Parser;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+}
+
+fn flags(args: &[&str]) -> Options {
+    Cli::try_parse_from([&["ringway"], args].concat()).unwrap_or_else(|error| panic!("{error}")).options
+}
+
+fn file(text: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("ringway-options-{}-{:x}.toml", std::process::id(), fastrand::u64(..)));
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn with_file(args: &[&str], text: &str) -> Result<Settings, ConfigError> {
+    let path = file(text);
+    let settings = flags(args).into_settings(Some(path.clone()));
+    std::fs::remove_file(path).unwrap();
+    settings
+}
+
+#[test]
+fn an_origin_is_all_that_must_be_given() {
+    let settings = flags(&["--origin", "http://127.0.0.1:9001"]).into_settings(None).unwrap();
+    assert_eq!(settings.host, Host::parse("127.0.0.1"));
+    assert_eq!((settings.port, settings.cores), (8080, None));
+    assert_eq!(settings.limits, Limits::default());
+    let error = flags(&[]).into_settings(None).unwrap_err();
+    assert!(matches!(error, ConfigError::Usage(message) if message.contains("no origin")));
+}
+
+#[test]
+fn the_file_says_the_same_in_the_same_words() {
+    let args = ["--origin", "http://a:1,http://b:2", "--port", "0", "--cores", "2", "--max-head", "16KiB",
+        "--head-timeout", "5s", "--trusted-proxy", "10.0.0.0/8", "--upstream-host", "--access-log", "json", "--driver", "epoll"];
+    let text = "origin = ['http://a:1', 'http://b:2']\nport = 0\ncores = 2\nmax-head = '16KiB'\nhead-timeout = '5s'\n\
+                trusted-proxy = ['10.0.0.0/8']\nupstream-host = true\naccess-log = 'json'\ndriver = 'epoll'\n";
+    assert_eq!(with_file(&[], text).unwrap(), flags(&args).into_settings(None).unwrap());
+}
+
+#[test]
+fn a_flag_beats_the_file() {
+    let settings = with_file(&["--port", "1"], "origin = ['http://a']\nport = 2\nvia = 'edge'").unwrap();
+    assert_eq!((settings.port, settings.rules.via.as_str()), (1, "edge"));
+}
+
+#[test]
+fn the_file_is_blamed_with_line_and_column() {
+    for (text, want) in [
+        ("origin = ['http://a']\nprot = 2", "line 2, column 1: unknown field `prot`"),
+        ("origin = ['http://a']\nport = 99999", "line 2, column 8"),
+        ("origin = ['nowhere']", "has no scheme"),
+        ("origin = ['http://a']\nhead-timeout = 'soon'", "durations are written like"),
+        ("origin = ['http://a']\nmax-head = '1GiB'", "max-head: must be from"),
+        ("port = ", "line 1, column"),
+    ] {
+        let error = with_file(&[], text).unwrap_err();
+        assert!(matches!(error, ConfigError::File { .. }), "{error}");
+        assert!(error.to_string().contains(want), "{error}");
+    }
+    let missing = flags(&[]).into_settings(Some(PathBuf::from("/nonexistent/ringway.toml"))).unwrap_err();
+    assert!(missing.to_string().contains("cannot be read"), "{missing}");
+}
+
+#[test]
+fn values_out_of_bounds_are_refused() {
+    for args in [
+        ["--max-head", "64KiB"], ["--max-head", "1"], ["--max-fields", "0"], ["--max-fields", "257"],
+        ["--max-target", "32KiB"], ["--cores", "0"], ["--via", "a b"],
+    ] {
+        let mut options = flags(&args);
+        options.origin = Some(vec!["http://a".parse().unwrap()]);
+        assert!(matches!(options.into_settings(None), Err(ConfigError::Usage(_))), "{args:?}");
+    }
+    for args in [["--head-timeout", "0s"], ["--port", "65536"], ["--origin", "x"], ["--trusted-proxy", "10.0.0.0/99"]] {
+        assert!(Cli::try_parse_from([&["ringway"][..], &args].concat()).is_err(), "{args:?}");
+    }
+}

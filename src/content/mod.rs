@@ -1,0 +1,3 @@
+//! Content that the proxy itself answers with.
+
+pub mod error_page;

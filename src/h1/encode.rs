@@ -1,0 +1,259 @@
+//! Heads on their way out (RFC 9112): written from spans plus edits, never passed on as raw bytes.
+//!
+//! What a message says about its connection is dropped and said anew; the other field lines are
+//! copied in their order.
+
+use bytes::BufMut;
+
+use super::{BodyLength, RequestHead, ResponseHead};
+use crate::http::target::OriginForm;
+use crate::http::{Fields, Name, Version};
+
+/// Bytes that an encoded head may have beyond the head that it was made from, without the texts that
+/// the edits bring.
+pub const ADDED_BYTES_MAX: usize = 512;
+
+/// What changes in a request on its way to the upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestEdits<'a> {
+    /// The target, in origin-form.
+    pub target: OriginForm<'a>,
+    /// The Host that the upstream sees.
+    pub host: &'a [u8],
+    /// The client's address, added to X-Forwarded-For.
+    pub client: &'a [u8],
+    /// Whether X-Forwarded-* fields of the client are kept, and its address appended.
+    pub trusted: bool,
+    /// The Host that the client asked for, told as X-Forwarded-Host.
+    pub forwarded_host: &'a [u8],
+    /// The name of this proxy in Via (RFC 9110, section 7.6.3).
+    pub via: &'a [u8],
+    /// The X-Request-Id.
+    pub request_id: &'a [u8],
+    /// How the content is framed.
+    pub body: BodyLength,
+    /// Whether the client waits for 100 (Continue).
+    pub expects_continue: bool,
+    /// The protocol to switch to, if the client asks for one that is passed on.
+    pub upgrade: Option<&'a [u8]>,
+    /// Whether the client takes trailer fields (RFC 9110, section 10.1.4).
+    pub takes_trailers: bool,
+    /// What remains of Max-Forwards (RFC 9110, section 7.6.2).
+    pub max_forwards: Option<u64>,
+}
+
+/// Writes a request head.
+pub fn request(
+    out: &mut impl BufMut,
+    bytes: &[u8],
+    head: &RequestHead,
+    fields: Fields<'_>,
+    edits: &RequestEdits<'_>,
+) {
+    put(out, &[head.token.within(bytes), b" ", edits.target.prefix, edits.target.rest, b" HTTP/1.1\r\n"]);
+    put(out, &[b"Host: ", edits.host, b"\r\n"]);
+    for (known, name, value) in fields.iter() {
+        if known.is_hop_by_hop() || is_rewritten(known) {
+            continue;
+        }
+        put(out, &[name, b": ", value, b"\r\n"]);
+    }
+    forwarded(out, fields, edits);
+    put(out, &[b"Via: ", version_number(head.version), b" ", edits.via, b"\r\n"]);
+    put(out, &[b"X-Request-Id: ", edits.request_id, b"\r\n"]);
+    framing(out, edits.body);
+    if edits.expects_continue {
+        out.put_slice(b"Expect: 100-continue\r\n");
+    }
+    if let Some(hops) = edits.max_forwards {
+        put(out, &[b"Max-Forwards: ", itoa::Buffer::new().format(hops).as_bytes(), b"\r\n"]);
+    }
+    match (edits.upgrade, edits.takes_trailers) {
+        (Some(protocol), _) => put(out, &[b"Connection: upgrade\r\nUpgrade: ", protocol, b"\r\n"]),
+        (None, true) => out.put_slice(b"TE: trailers\r\nConnection: TE\r\n"),
+        (None, false) => {}
+    }
+    out.put_slice(b"\r\n");
+}
+
+/// Fields of a request that are written anew.
+const fn is_rewritten(name: Name) -> bool {
+    matches!(
+        name,
+        Name::Host
+            | Name::ContentLength
+            | Name::Expect
+            | Name::MaxForwards
+            | Name::XForwardedFor
+            | Name::XForwardedHost
+            | Name::XForwardedProto
+            | Name::XRequestId
+    )
+}
+
+fn forwarded(out: &mut impl BufMut, fields: Fields<'_>, edits: &RequestEdits<'_>) {
+    out.put_slice(b"X-Forwarded-For: ");
+    if edits.trusted {
+        for earlier in fields.values(Name::XForwardedFor) {
+            put(out, &[earlier, b", "]);
+        }
+    }
+    put(out, &[edits.client, b"\r\n"]);
+    let told = |name| if edits.trusted { fields.first(name) } else { None };
+    put(out, &[b"X-Forwarded-Proto: ", told(Name::XForwardedProto).unwrap_or(b"http"), b"\r\n"]);
+    let host = told(Name::XForwardedHost).unwrap_or(edits.forwarded_host);
+    if !host.is_empty() {
+        put(out, &[b"X-Forwarded-Host: ", host, b"\r\n"]);
+    }
+}
+
+/// What the client's connection does after a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// It stays open, as is the rule in HTTP/1.1.
+    KeepAlive,
+    /// It stays open, which has to be said to a client of HTTP/1.0.
+    KeepAliveSaid,
+    /// It closes.
+    Close,
+}
+
+/// What changes in a response on its way to the client.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseEdits<'a> {
+    /// How the content is framed.
+    pub body: ResponseBody,
+    /// What the connection does afterwards.
+    pub persistence: Persistence,
+    /// The name of this proxy in Via.
+    pub via: &'a [u8],
+    /// The current date, for a response that has none (RFC 9110, section 6.6.1).
+    pub date: &'a [u8],
+    /// The protocol that was switched to, in a 101.
+    pub upgrade: Option<&'a [u8]>,
+}
+
+/// How the content of a response goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseBody {
+    /// There is none, and the fields that speak of its length stay as the upstream wrote them: HEAD, 304.
+    Described,
+    /// There is none, and nothing may speak of its length: 1xx, 204.
+    Forbidden,
+    /// So many bytes.
+    Known(u64),
+    /// Chunked.
+    Chunked,
+    /// Until the connection closes, for a client of HTTP/1.0.
+    UntilClose,
+}
+
+/// Writes a response head.
+pub fn response(
+    out: &mut impl BufMut,
+    bytes: &[u8],
+    head: &ResponseHead,
+    fields: Fields<'_>,
+    edits: &ResponseEdits<'_>,
+) {
+    let mut digits = itoa::Buffer::new();
+    put(out, &[b"HTTP/1.1 ", digits.format(head.status).as_bytes(), b" ", head.phrase.within(bytes), b"\r\n"]);
+    let mut dated = false;
+    for (known, name, value) in fields.iter() {
+        match known {
+            Name::ContentLength if edits.body != ResponseBody::Described => continue,
+            Name::TransferEncoding if edits.body == ResponseBody::Described => {}
+            _ if known.is_hop_by_hop() => continue,
+            Name::Date => dated = true,
+            _ => {}
+        }
+        put(out, &[name, b": ", value, b"\r\n"]);
+    }
+    if !dated && head.status >= 200 {
+        put(out, &[b"Date: ", edits.date, b"\r\n"]);
+    }
+    put(out, &[b"Via: ", version_number(head.version), b" ", edits.via, b"\r\n"]);
+    match edits.body {
+        ResponseBody::Known(length) => framing(out, BodyLength::Known(length)),
+        ResponseBody::Chunked => framing(out, BodyLength::Chunked),
+        ResponseBody::Described | ResponseBody::Forbidden | ResponseBody::UntilClose => {}
+    }
+    match (edits.upgrade, edits.persistence) {
+        (Some(protocol), _) => put(out, &[b"Connection: upgrade\r\nUpgrade: ", protocol, b"\r\n"]),
+        (None, Persistence::KeepAlive) => {}
+        (None, Persistence::KeepAliveSaid) => out.put_slice(b"Connection: keep-alive\r\n"),
+        (None, Persistence::Close) => out.put_slice(b"Connection: close\r\n"),
+    }
+    out.put_slice(b"\r\n");
+}
+
+/// Writes what ends chunked content that has trailer fields, leaving out those that may not stand
+/// there. `fields` are those of the trailer section.
+pub fn trailers(out: &mut impl BufMut, fields: Fields<'_>) {
+    out.put_slice(b"0\r\n");
+    for (known, name, value) in fields.iter() {
+        if known == Name::Other && !is_forbidden_in_trailers(name) {
+            put(out, &[name, b": ", value, b"\r\n"]);
+        }
+    }
+    out.put_slice(b"\r\n");
+}
+
+/// Fields for framing, routing, authentication, request modifiers and response control: taken from a
+/// trailer section they could change what was decided from the head (RFC 9110, section 6.5.1). The
+/// names in [`Name`] are all of that kind.
+fn is_forbidden_in_trailers(name: &[u8]) -> bool {
+    const FORBIDDEN: &[&[u8]] = &[
+        b"age",
+        b"authorization",
+        b"cache-control",
+        b"content-encoding",
+        b"content-range",
+        b"content-type",
+        b"cookie",
+        b"expires",
+        b"forwarded",
+        b"if-match",
+        b"if-modified-since",
+        b"if-none-match",
+        b"if-range",
+        b"if-unmodified-since",
+        b"location",
+        b"pragma",
+        b"range",
+        b"retry-after",
+        b"set-cookie",
+        b"trailer",
+        b"vary",
+        b"warning",
+        b"www-authenticate",
+    ];
+    FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden))
+}
+
+fn framing(out: &mut impl BufMut, body: BodyLength) {
+    match body {
+        BodyLength::Known(length) => {
+            put(out, &[b"Content-Length: ", itoa::Buffer::new().format(length).as_bytes(), b"\r\n"]);
+        }
+        BodyLength::Chunked => out.put_slice(b"Transfer-Encoding: chunked\r\n"),
+        BodyLength::None | BodyLength::UntilClose => {}
+    }
+}
+
+const fn version_number(version: Version) -> &'static [u8] {
+    match version {
+        Version::Http10 => b"1.0",
+        Version::Http11 => b"1.1",
+    }
+}
+
+fn put(out: &mut impl BufMut, parts: &[&[u8]]) {
+    for part in parts {
+        out.put_slice(part);
+    }
+}
+
+#[cfg(test)]
+#[path = "encode_tests.rs"]
+mod tests;

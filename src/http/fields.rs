@@ -1,0 +1,175 @@
+//! Field lines of a head, as spans over the bytes they came in.
+
+use super::{Span, list};
+
+/// Field names that the proxy itself reads, drops or writes; every other one is [`Name::Other`] and
+/// passes through untouched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant is the field of that name")]
+pub enum Name {
+    Other,
+    Accept,
+    Connection,
+    ContentLength,
+    Date,
+    /// A field that `Connection` named: see [`drop_connection_options`].
+    Dropped,
+    Expect,
+    Host,
+    Http2Settings,
+    KeepAlive,
+    MaxForwards,
+    ProxyAuthenticate,
+    ProxyAuthorization,
+    ProxyConnection,
+    Referer,
+    Te,
+    TransferEncoding,
+    Upgrade,
+    UserAgent,
+    Via,
+    XForwardedFor,
+    XForwardedHost,
+    XForwardedProto,
+    XRequestId,
+}
+
+impl Name {
+    /// Recognises a field name, without regard to case (RFC 9110, section 5.1).
+    pub fn recognise(name: &[u8]) -> Name {
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            2 if is(b"te") => Name::Te,
+            3 if is(b"via") => Name::Via,
+            4 if is(b"host") => Name::Host,
+            4 if is(b"date") => Name::Date,
+            6 if is(b"accept") => Name::Accept,
+            6 if is(b"expect") => Name::Expect,
+            7 if is(b"upgrade") => Name::Upgrade,
+            7 if is(b"referer") => Name::Referer,
+            10 if is(b"connection") => Name::Connection,
+            10 if is(b"user-agent") => Name::UserAgent,
+            10 if is(b"keep-alive") => Name::KeepAlive,
+            12 if is(b"x-request-id") => Name::XRequestId,
+            12 if is(b"max-forwards") => Name::MaxForwards,
+            14 if is(b"content-length") => Name::ContentLength,
+            14 if is(b"http2-settings") => Name::Http2Settings,
+            15 if is(b"x-forwarded-for") => Name::XForwardedFor,
+            16 if is(b"x-forwarded-host") => Name::XForwardedHost,
+            16 if is(b"proxy-connection") => Name::ProxyConnection,
+            17 if is(b"transfer-encoding") => Name::TransferEncoding,
+            17 if is(b"x-forwarded-proto") => Name::XForwardedProto,
+            18 if is(b"proxy-authenticate") => Name::ProxyAuthenticate,
+            19 if is(b"proxy-authorization") => Name::ProxyAuthorization,
+            _ => Name::Other,
+        }
+    }
+
+    /// Whether the field speaks about one connection only, and so stops at a proxy (RFC 9110,
+    /// section 7.6.1). Fields that `Connection` names are the caller's to find.
+    pub const fn is_hop_by_hop(self) -> bool {
+        matches!(
+            self,
+            Name::Connection
+                | Name::Dropped
+                | Name::Http2Settings
+                | Name::KeepAlive
+                | Name::ProxyAuthenticate
+                | Name::ProxyAuthorization
+                | Name::ProxyConnection
+                | Name::Te
+                | Name::TransferEncoding
+                | Name::Upgrade
+        )
+    }
+}
+
+/// One field line: where its name and its value lie in the head.
+#[derive(Clone, Copy, Debug)]
+pub struct FieldLine {
+    /// The name as it was written.
+    pub name: Span,
+    /// The value, without the white space around it.
+    pub value: Span,
+    /// The name, if it is one that the proxy cares about.
+    pub known: Name,
+}
+
+/// The field lines of a head, in the order they came, read beside the bytes of that head.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'a> {
+    head: &'a [u8],
+    lines: &'a [FieldLine],
+}
+
+impl<'a> Fields<'a> {
+    /// Joins the spans to the bytes they point into.
+    pub fn new(head: &'a [u8], lines: &'a [FieldLine]) -> Fields<'a> {
+        Fields { head, lines }
+    }
+
+    /// Every line: the known name, the name as written, the value.
+    pub fn iter(self) -> impl Iterator<Item = (Name, &'a [u8], &'a [u8])> {
+        self.lines
+            .iter()
+            .map(move |line| (line.known, line.name.within(self.head), line.value.within(self.head)))
+    }
+
+    /// The values of every line of one name, in order.
+    pub fn values(self, name: Name) -> impl Iterator<Item = &'a [u8]> {
+        self.lines
+            .iter()
+            .filter(move |line| line.known == name)
+            .map(move |line| line.value.within(self.head))
+    }
+
+    /// The value of the first line of that name.
+    pub fn first(self, name: Name) -> Option<&'a [u8]> {
+        self.values(name).next()
+    }
+
+    /// How many lines there are.
+    pub fn len(self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether there is no line.
+    pub fn is_empty(self) -> bool {
+        self.lines.is_empty()
+    }
+}
+
+/// Marks the fields that a Connection field names as [`Name::Dropped`], for they are meant for this
+/// connection only (RFC 9110, section 7.6.1). Fields that the proxy itself reads or writes cannot be
+/// taken away like this.
+pub fn drop_connection_options(head: &[u8], lines: &mut [FieldLine]) {
+    for at in 0..lines.len() {
+        if lines[at].known != Name::Connection {
+            continue;
+        }
+        for option in list::elements(lines[at].value.within(head)) {
+            if [&b"close"[..], b"keep-alive", b"upgrade", b"te"].iter().any(|o| option.eq_ignore_ascii_case(o)) {
+                continue;
+            }
+            for line in lines.iter_mut().filter(|line| line.known == Name::Other) {
+                if line.name.within(head).eq_ignore_ascii_case(option) {
+                    line.known = Name::Dropped;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recognises_names_in_any_case() {
+        assert_eq!(Name::recognise(b"Content-Length"), Name::ContentLength);
+        assert_eq!(Name::recognise(b"tRANSFER-eNCODING"), Name::TransferEncoding);
+        assert_eq!(Name::recognise(b"X-Forwarded-Proto"), Name::XForwardedProto);
+        assert_eq!(Name::recognise(b"Content_Length"), Name::Other);
+        assert_eq!(Name::recognise(b""), Name::Other);
+    }
+}

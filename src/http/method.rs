@@ -1,0 +1,73 @@
+//! Request methods (RFC 9110, section 9).
+
+/// A method, as far as the proxy treats it in its own way; any other token is passed on as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// GET
+    Get,
+    /// HEAD: answered without content.
+    Head,
+    /// POST
+    Post,
+    /// PUT
+    Put,
+    /// DELETE
+    Delete,
+    /// OPTIONS
+    Options,
+    /// TRACE
+    Trace,
+    /// CONNECT
+    Connect,
+    /// PATCH
+    Patch,
+    /// Any other token.
+    Other,
+}
+
+impl Method {
+    /// The method that a token names. Methods are case-sensitive.
+    pub fn from_token(token: &[u8]) -> Method {
+        match token {
+            b"GET" => Method::Get,
+            b"HEAD" => Method::Head,
+            b"POST" => Method::Post,
+            b"PUT" => Method::Put,
+            b"DELETE" => Method::Delete,
+            b"OPTIONS" => Method::Options,
+            b"TRACE" => Method::Trace,
+            b"CONNECT" => Method::Connect,
+            b"PATCH" => Method::Patch,
+            _ => Method::Other,
+        }
+    }
+
+    /// Whether sending the request twice has the effect of sending it once (RFC 9110, section 9.2.2).
+    /// A method that is not known is taken not to be idempotent.
+    pub const fn is_idempotent(self) -> bool {
+        matches!(
+            self,
+            Method::Get | Method::Head | Method::Put | Method::Delete | Method::Options | Method::Trace
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_case_sensitive() {
+        assert_eq!(Method::from_token(b"GET"), Method::Get);
+        assert_eq!(Method::from_token(b"get"), Method::Other);
+        assert_eq!(Method::from_token(b"PURGE"), Method::Other);
+    }
+
+    #[test]
+    fn post_patch_and_unknown_methods_are_not_idempotent() {
+        for method in [Method::Post, Method::Patch, Method::Connect, Method::Other] {
+            assert!(!method.is_idempotent());
+        }
+        assert!(Method::Put.is_idempotent() && Method::Delete.is_idempotent());
+    }
+}

@@ -1,0 +1,253 @@
+//! Deadlines: how long each phase of a connection may last.
+//!
+//! Setting one costs a store. A sweep, ten times a second, finds those that have passed and ends the
+//! direction of the socket that was waited on, so that the pending operation finishes by itself with
+//! nothing in it. No operation is ever dropped half-way, and none needs a timer of its own.
+
+#![allow(unsafe_code, reason = "borrows descriptors that the entries' owners keep open")]
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::{BorrowedFd, RawFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use monoio::io::{CancelHandle, Canceller};
+use slab::Slab;
+
+use super::sys::{self, Direction};
+
+/// The length of a tick: how exact a deadline is.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+/// A span of time in whole ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticks(u32);
+
+impl Ticks {
+    /// Rounds up, so that a limit is never cut short.
+    pub(crate) fn of(span: Duration) -> Ticks {
+        let ticks = span.as_millis().div_ceil(TICK.as_millis()).max(1);
+        Ticks(u32::try_from(ticks).unwrap_or(u32::MAX / 2).min(u32::MAX / 2))
+    }
+
+    /// The first tick by which the whole span has passed, if the tick `now` has already begun.
+    pub(crate) fn after(self, now: u32) -> u32 {
+        now.saturating_add(self.0).saturating_add(1)
+    }
+
+    /// What is left after `other`.
+    pub(crate) fn saturating_sub(self, other: Ticks) -> Ticks {
+        Ticks(self.0.saturating_sub(other.0))
+    }
+}
+
+/// No deadline.
+const NEVER: u32 = u32::MAX;
+
+/// The deadlines of all connections of one core.
+#[derive(Default)]
+pub(crate) struct Deadlines {
+    now: Cell<u32>,
+    entries: RefCell<Slab<Entry>>,
+}
+
+struct Entry {
+    fd: RawFd,
+    read: Cell<u32>,
+    write: Cell<u32>,
+    read_expired: Cell<bool>,
+    write_expired: Cell<bool>,
+    /// Set while the connection waits for a request: its read is cancelled, not ended.
+    idle: RefCell<Option<Canceller>>,
+}
+
+impl Deadlines {
+    /// Watches a socket. The caller keeps it open for as long as the watch lives.
+    pub(crate) fn watch(self: &Rc<Self>, fd: RawFd) -> Watch {
+        let key = self.entries.borrow_mut().insert(Entry {
+            fd,
+            read: Cell::new(NEVER),
+            write: Cell::new(NEVER),
+            read_expired: Cell::new(false),
+            write_expired: Cell::new(false),
+            idle: RefCell::new(None),
+        });
+        Watch { table: self.clone(), key }
+    }
+
+    /// The current tick.
+    pub(crate) fn now(&self) -> u32 {
+        self.now.get()
+    }
+
+    /// Moves the time on to `now`, in ticks since the core started, and ends what is due.
+    pub(crate) fn sweep(&self, now: u32) {
+        self.now.set(now);
+        for (_, entry) in self.entries.borrow().iter() {
+            if entry.read.get() <= now {
+                entry.expire_read();
+            }
+            if entry.write.get() <= now {
+                entry.expire_write();
+            }
+        }
+    }
+
+    /// Calls off the wait of every connection that waits for a request.
+    pub(crate) fn end_idle(&self) {
+        for (_, entry) in self.entries.borrow().iter() {
+            entry.call_off();
+        }
+    }
+
+    /// How many sockets are watched.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.borrow().len()
+    }
+}
+
+impl Entry {
+    fn expire_read(&self) {
+        self.read.set(NEVER);
+        if self.call_off() {
+            return;
+        }
+        self.read_expired.set(true);
+        self.shutdown(Direction::Read);
+    }
+
+    fn expire_write(&self) {
+        self.write.set(NEVER);
+        self.write_expired.set(true);
+        self.shutdown(Direction::Both);
+    }
+
+    /// Cancels the read of an idle connection; its bytes, if any came meanwhile, are not lost.
+    fn call_off(&self) -> bool {
+        match self.idle.borrow_mut().take() {
+            Some(canceller) => {
+                drop(canceller.cancel());
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn shutdown(&self, direction: Direction) {
+        // SAFETY: the entry goes before its socket is closed (see `Watch`), so the descriptor is open.
+        let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
+        sys::shutdown(fd, direction);
+    }
+}
+
+/// The deadlines of one socket. Declared after the socket's owner in a struct or function, or dropped
+/// with it on the same core before its descriptor can be given out again.
+pub(crate) struct Watch {
+    table: Rc<Deadlines>,
+    key: usize,
+}
+
+impl Watch {
+    fn entry<R>(&self, use_it: impl FnOnce(&Entry) -> R) -> R {
+        use_it(&self.table.entries.borrow()[self.key])
+    }
+
+    fn at(&self, limit: Ticks) -> u32 {
+        limit.after(self.table.now.get())
+    }
+
+    /// Something must be read within `limit` from now.
+    pub(crate) fn read_within(&self, limit: Ticks) {
+        self.entry(|entry| entry.read.set(self.at(limit)));
+    }
+
+    /// Something must be written within `limit` from now.
+    pub(crate) fn write_within(&self, limit: Ticks) {
+        self.entry(|entry| entry.write.set(self.at(limit)));
+    }
+
+    /// Reading has no deadline.
+    pub(crate) fn clear_read(&self) {
+        self.entry(|entry| entry.read.set(NEVER));
+    }
+
+    /// Writing has no deadline.
+    pub(crate) fn clear_write(&self) {
+        self.entry(|entry| entry.write.set(NEVER));
+    }
+
+    /// A read waits for a request: after `limit` it is called off through the handle.
+    pub(crate) fn idle_within(&self, limit: Ticks) -> CancelHandle {
+        self.entry(|entry| {
+            entry.read.set(self.at(limit));
+            entry.idle.borrow_mut().get_or_insert_with(Canceller::new).handle()
+        })
+    }
+
+    /// The wait is over.
+    pub(crate) fn clear_idle(&self) {
+        self.entry(|entry| {
+            entry.read.set(NEVER);
+            entry.idle.borrow_mut().take();
+        });
+    }
+
+    /// Whether the deadline for reading has passed.
+    pub(crate) fn read_expired(&self) -> bool {
+        self.entry(|entry| entry.read_expired.get())
+    }
+
+    /// Whether the deadline for writing has passed.
+    pub(crate) fn write_expired(&self) -> bool {
+        self.entry(|entry| entry.write_expired.get())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.table.entries.borrow_mut().remove(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn spans_round_up_to_whole_ticks() {
+        assert_eq!(Ticks::of(Duration::from_millis(1)), Ticks(1));
+        assert_eq!(Ticks::of(Duration::from_millis(101)), Ticks(2));
+        assert_eq!(Ticks::of(Duration::MAX), Ticks(u32::MAX / 2));
+    }
+
+    #[test]
+    fn a_deadline_that_passes_ends_the_read_and_says_so() {
+        let (mut socket, _peer) = UnixStream::pair().unwrap();
+        let deadlines = Rc::new(Deadlines::default());
+        let watch = deadlines.watch(socket.as_raw_fd());
+        watch.read_within(Ticks(3));
+        deadlines.sweep(3);
+        assert!(!watch.read_expired());
+        deadlines.sweep(4);
+        assert!(watch.read_expired() && !watch.write_expired());
+        assert_eq!(socket.read(&mut [0; 8]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_deadline_that_is_cleared_never_passes() {
+        let (socket, _peer) = UnixStream::pair().unwrap();
+        let deadlines = Rc::new(Deadlines::default());
+        let watch = deadlines.watch(socket.as_raw_fd());
+        watch.read_within(Ticks(1));
+        watch.write_within(Ticks(1));
+        watch.clear_read();
+        watch.clear_write();
+        deadlines.sweep(1000);
+        assert!(!watch.read_expired() && !watch.write_expired());
+        drop(watch);
+        assert_eq!(deadlines.len(), 0);
+    }
+}

@@ -1,0 +1,99 @@
+//! Where idle connections wait without a task and without a buffer: a descriptor, an address and a
+//! deadline each.
+//!
+//! A connection that has been quiet for a moment comes here; an epoll instance per core watches all
+//! of them. The first byte brings it back as a task.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use monoio::net::TcpStream;
+use slab::Slab;
+
+use super::deadline::Ticks;
+use super::sys::Epoll;
+
+/// A connection that waits.
+pub(crate) struct Parked {
+    /// Its descriptor.
+    pub(crate) fd: OwnedFd,
+    /// Its peer.
+    pub(crate) peer: SocketAddr,
+    until: u32,
+}
+
+/// The idle connections of one core.
+pub(crate) struct ParkingLot {
+    epoll: Epoll,
+    parked: RefCell<Slab<Parked>>,
+}
+
+impl ParkingLot {
+    /// An empty lot.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(crate) fn new() -> io::Result<ParkingLot> {
+        Ok(ParkingLot { epoll: Epoll::new()?, parked: RefCell::default() })
+    }
+
+    /// Lets a connection wait, at most `limit` from the tick `now`. If it cannot be watched it is closed;
+    /// says whether it waits.
+    pub(crate) fn park(&self, fd: OwnedFd, peer: SocketAddr, now: u32, limit: Ticks) -> bool {
+        let mut parked = self.parked.borrow_mut();
+        let slot = parked.vacant_entry();
+        let watched = self.epoll.add(fd.as_fd(), slot.key() as u64).is_ok();
+        if watched {
+            slot.insert(Parked { fd, peer, until: limit.after(now) });
+        }
+        watched
+    }
+
+    /// Gives every connection that has something to read to `resume`, for as long as it is polled.
+    ///
+    /// # Errors
+    /// The driver cannot watch the lot.
+    pub(crate) async fn attend(&self, mut resume: impl FnMut(Parked)) -> io::Result<()> {
+        // monoio waits for readiness on streams; what the descriptor is does not matter to that.
+        let bell = TcpStream::from_std(std::net::TcpStream::from(self.epoll.try_clone_fd()?))?;
+        let mut ready = Vec::new();
+        loop {
+            bell.readable(true).await?;
+            loop {
+                self.epoll.ready(&mut ready);
+                for &key in &ready {
+                    if let Some(parked) = self.leave(key) {
+                        resume(parked);
+                    }
+                }
+                if ready.is_empty() {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn leave(&self, key: u64) -> Option<Parked> {
+        let parked = self.parked.borrow_mut().try_remove(usize::try_from(key).ok()?)?;
+        self.epoll.remove(parked.fd.as_fd());
+        Some(parked)
+    }
+
+    /// Closes those whose time is over, and says how many.
+    pub(crate) fn expire(&self, now: u32) -> usize {
+        let mut parked = self.parked.borrow_mut();
+        let before = parked.len();
+        parked.retain(|_, waiting| waiting.until > now);
+        before - parked.len()
+    }
+
+    /// Closes all, and says how many.
+    pub(crate) fn clear(&self) -> usize {
+        let mut parked = self.parked.borrow_mut();
+        let count = parked.len();
+        parked.clear();
+        count
+    }
+}

@@ -1,0 +1,128 @@
+//! One connection, taken apart into the half that is read and the half that is written, so that both
+//! can be busy at once.
+
+#![allow(unsafe_code, reason = "borrows the descriptor of a stream that is kept open beside it")]
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+
+use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelHandle, CancelableAsyncReadRent};
+use monoio::io::{OwnedReadHalf, OwnedWriteHalf, Splitable};
+use monoio::net::TcpStream;
+
+use super::buffer::Buffer;
+use super::sys::{self, Direction, Quiet};
+
+/// The half of a connection that is read.
+pub(crate) struct Source(OwnedReadHalf<TcpStream>);
+
+/// The half of a connection that is written.
+pub(crate) struct Sink(OwnedWriteHalf<TcpStream>);
+
+/// Both halves of a connection, and its descriptor.
+pub(crate) struct Socket {
+    /// What is read.
+    pub(crate) source: Source,
+    /// What is written.
+    pub(crate) sink: Sink,
+}
+
+impl Source {
+    /// Reads into the spare room of `buffer`. The read is under way when this returns.
+    pub(crate) fn read(&mut self, buffer: Buffer) -> impl Future<Output = (io::Result<usize>, Buffer)> {
+        self.0.read(buffer)
+    }
+
+    /// Reads into the spare room of `buffer`, until called off through `handle`. The read is under
+    /// way once the future was polled.
+    pub(crate) fn read_idle(
+        &mut self,
+        buffer: Buffer,
+        handle: CancelHandle,
+    ) -> impl Future<Output = (io::Result<usize>, Buffer)> {
+        self.0.cancelable_read(buffer, handle)
+    }
+}
+
+impl Sink {
+    /// Writes some of `buffer`. The write is under way when this returns.
+    pub(crate) fn write(&mut self, buffer: Buffer) -> impl Future<Output = (io::Result<usize>, Buffer)> {
+        self.0.write(buffer)
+    }
+
+    fn fd(&self) -> RawFd {
+        // SAFETY: no other reference to the stream lives while this one does: the halves' futures
+        // hold the descriptor, not the stream, and nothing is awaited here.
+        unsafe { (*self.0.0.get()).as_raw_fd() }
+    }
+
+    fn borrow_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the stream keeps the descriptor open while `self` is borrowed.
+        unsafe { BorrowedFd::borrow_raw(self.fd()) }
+    }
+
+    /// Tells the peer that no more will be written.
+    pub(crate) fn end(&self) {
+        sys::shutdown(self.borrow_fd(), Direction::Write);
+    }
+
+    /// Ends both directions, waking whatever waits.
+    pub(crate) fn end_both(&self) {
+        sys::shutdown(self.borrow_fd(), Direction::Both);
+    }
+
+    /// Breaks the connection off with a reset.
+    pub(crate) fn reset(&self) {
+        sys::reset(self.borrow_fd());
+    }
+
+    /// Whether the connection is open and nothing has come.
+    pub(crate) fn is_quiet(&self) -> bool {
+        sys::peek(self.borrow_fd()) == Quiet::Yes
+    }
+}
+
+impl Socket {
+    /// Makes an accepted descriptor ready for use on this core.
+    ///
+    /// # Errors
+    /// The driver could not take it.
+    pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<Socket> {
+        TcpStream::from_std(std::net::TcpStream::from(fd)).map(Socket::new)
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// What the kernel says: refused, unreachable, out of descriptors.
+    pub(crate) async fn connect(address: SocketAddr) -> io::Result<Socket> {
+        let stream = TcpStream::connect_addr(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Socket::new(stream))
+    }
+
+    fn new(stream: TcpStream) -> Socket {
+        let (source, sink) = stream.into_split();
+        Socket { source: Source(source), sink: Sink(sink) }
+    }
+
+    /// The descriptor.
+    pub(crate) fn fd(&self) -> RawFd {
+        self.sink.fd()
+    }
+
+    /// Takes the descriptor out of the runtime, so that it can wait elsewhere. Nothing may be under
+    /// way on it.
+    pub(crate) fn into_fd(self) -> Option<OwnedFd> {
+        let stream = self.source.0.reunite(self.sink.0).ok()?;
+        // SAFETY: `into_raw_fd` gives the descriptor away, so that this is its only owner.
+        Some(unsafe { OwnedFd::from_raw_fd(stream.into_raw_fd()) })
+    }
+
+    /// Closes, without saying the end of each direction first.
+    pub(crate) fn close(self) {
+        drop(self.source.0.reunite(self.sink.0));
+    }
+}

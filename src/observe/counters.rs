@@ -1,0 +1,129 @@
+//! Counters of one core: plain cells, read by message and added up by whoever asks.
+
+use std::cell::Cell;
+
+use crate::error::Reason;
+
+/// Declares the counters once: the cells of a core, and the sums over all cores.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What one core has counted.
+        #[derive(Debug)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: Count,)*
+            ended: [Count; Reason::COUNT],
+        }
+
+        impl Default for Counters {
+            fn default() -> Counters {
+                Counters { $($name: Count::default(),)* ended: [const { Count(Cell::new(0)) }; Reason::COUNT] }
+            }
+        }
+
+        /// What several cores have counted together.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Totals {
+            $($(#[$doc])* pub $name: u64,)*
+            ended: [u64; Reason::COUNT],
+        }
+
+        impl Default for Totals {
+            fn default() -> Totals {
+                Totals { $($name: 0,)* ended: [0; Reason::COUNT] }
+            }
+        }
+
+        impl Totals {
+            /// Adds what one core has counted.
+            pub fn add(&mut self, core: &Counters) {
+                $(self.$name += core.$name.get();)*
+                for (sum, count) in self.ended.iter_mut().zip(&core.ended) {
+                    *sum += count.get();
+                }
+            }
+
+            /// Adds what others have counted together.
+            pub fn merge(&mut self, other: &Totals) {
+                $(self.$name += other.$name;)*
+                for (sum, count) in self.ended.iter_mut().zip(&other.ended) {
+                    *sum += count;
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections that were accepted.
+    accepted,
+    /// Times that accept failed, and was left alone for a moment.
+    accept_errors,
+    /// Connections that a panic ended.
+    panics,
+    /// Requests that were read, well-formed or not.
+    requests,
+    /// Connections to upstreams that were opened.
+    connects,
+    /// Requests that went out on an upstream connection that had been used before.
+    reused,
+    /// Requests that were sent again.
+    retries,
+    /// Idle connections that gave up their buffer and task.
+    parked,
+    /// Lines of the access log that were dropped, because whoever reads them was too slow.
+    log_lines_dropped,
+}
+
+/// A count that only its own core changes.
+#[derive(Debug, Default)]
+pub struct Count(Cell<u64>);
+
+impl Count {
+    /// One more.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// So many more.
+    pub fn add(&self, count: u64) {
+        self.0.set(self.0.get().wrapping_add(count));
+    }
+
+    /// The count.
+    pub fn get(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl Counters {
+    /// Counts an exchange by why it ended.
+    pub fn ended(&self, reason: Reason) {
+        self.ended[reason.index()].increment();
+    }
+}
+
+impl Totals {
+    /// How many exchanges ended for that reason.
+    pub fn ended(&self, reason: Reason) -> u64 {
+        self.ended[reason.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_are_the_sum_of_the_cores() {
+        let (one, two) = (Counters::default(), Counters::default());
+        one.requests.increment();
+        two.requests.add(2);
+        two.ended(Reason::Loop);
+        let mut totals = Totals::default();
+        totals.add(&one);
+        totals.add(&two);
+        let mut twice = totals.clone();
+        twice.merge(&totals);
+        assert_eq!((twice.requests, twice.ended(Reason::Loop), twice.ended(Reason::Done)), (6, 2, 0));
+    }
+}

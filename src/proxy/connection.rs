@@ -1,0 +1,305 @@
+//! A client's connection: one request after another, until it closes or has been quiet for a while.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::core::Core;
+use super::exchange::{self, Outcome, Then};
+use super::forward::{Broken, Writer};
+use super::head::{self, HeadFault};
+use super::record::{Received, Record};
+use crate::error::Reason;
+use crate::h1::{Malformed, request};
+use crate::http::FieldLine;
+use crate::limits::DISCARD_BYTES_MAX;
+use crate::net::buffer::Class;
+use crate::net::{Buffer, Sink, Socket, Ticks, Watch};
+
+/// How long a quiet connection keeps its task and its buffer before it is parked.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How long a client may go on sending after its exchange was answered and its connection is to close.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+
+/// Empty lines that are let pass in front of a request (RFC 9112, section 2.2).
+const EMPTY_LINES_MAX: usize = 2;
+
+/// A client on its connection.
+pub(super) struct Client {
+    pub(super) socket: Socket,
+    pub(super) watch: Watch,
+    /// Whether what it says about others is believed.
+    pub(super) trusted: bool,
+    /// Memory for field lines, used again for each request.
+    pub(super) request_lines: Vec<FieldLine>,
+    /// The same for responses.
+    pub(super) response_lines: Vec<FieldLine>,
+    address: AddressText,
+}
+
+/// An address as text, without an allocation.
+struct AddressText {
+    bytes: [u8; ADDRESS_BYTES_MAX],
+    length: usize,
+}
+
+/// The longest text of an address: an IPv6 one with an IPv4 tail.
+const ADDRESS_BYTES_MAX: usize = 46;
+
+impl AddressText {
+    fn new(ip: IpAddr) -> AddressText {
+        use std::io::Write as _;
+        let mut bytes = [0; ADDRESS_BYTES_MAX];
+        let mut room = &mut bytes[..];
+        // Every address fits.
+        let _ = write!(room, "{ip}");
+        let length = ADDRESS_BYTES_MAX - room.len();
+        AddressText { bytes, length }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// What happens after an exchange.
+enum Next {
+    /// Bytes of another request are there.
+    Request(Buffer),
+    /// It was quiet; the socket waits elsewhere from here on.
+    Park,
+    /// It is over.
+    Close,
+}
+
+/// Counts a connection for as long as it lives, whatever ends it.
+struct Open<'a>(&'a Core);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.connection_closed();
+    }
+}
+
+/// Serves a connection until it closes, or parks it.
+pub(crate) async fn serve(core: Rc<Core>, fd: OwnedFd, peer: SocketAddr) {
+    let open = Open(&core);
+    let Ok(socket) = Socket::from_fd(fd) else { return };
+    let mut client = Client::new(&core, socket, peer);
+    let parks = client.run(&core).await;
+    let Client { socket, watch, .. } = client;
+    drop(watch);
+    if !parks {
+        socket.close();
+    } else if let Some(fd) = socket.into_fd() {
+        core.counters.parked.increment();
+        let limit = core.times.keep_alive.saturating_sub(Ticks::of(LINGER));
+        if core.lot.park(fd, peer, core.deadlines.now(), limit) {
+            std::mem::forget(open);
+        }
+    }
+}
+
+impl Client {
+    fn new(core: &Core, socket: Socket, peer: SocketAddr) -> Client {
+        let ip = peer.ip().to_canonical();
+        Client {
+            watch: core.deadlines.watch(socket.fd()),
+            socket,
+            trusted: core.trusted.contains(ip),
+            request_lines: Vec::new(),
+            response_lines: Vec::new(),
+            address: AddressText::new(ip),
+        }
+    }
+
+    /// The client's address as text.
+    pub(super) fn address(&self) -> &[u8] {
+        self.address.as_bytes()
+    }
+
+    /// Serves requests. Says whether the connection is to be parked rather than closed.
+    async fn run(&mut self, core: &Core) -> bool {
+        let mut next = self.first_bytes(core).await;
+        loop {
+            match next {
+                Next::Request(bytes) => next = self.serve_one(core, bytes).await,
+                Next::Park => return true,
+                Next::Close => return false,
+            }
+        }
+    }
+
+    /// Waits for the first request.
+    async fn first_bytes(&mut self, core: &Core) -> Next {
+        let handle = self.watch.idle_within(linger(core));
+        let (result, buffer) = self.socket.source.read_idle(core.buffers.take(Class::Small), handle).await;
+        self.watch.clear_idle();
+        after_idle(core, result, buffer)
+    }
+
+    /// Receives a head, serves the request, and goes on to what comes next.
+    async fn serve_one(&mut self, core: &Core, mut buffer: Buffer) -> Next {
+        for _ in 0..=EMPTY_LINES_MAX {
+            let mut armed = false;
+            let watch = &self.watch;
+            let (result, back) =
+                head::receive(&mut self.socket.source, &core.buffers, &core.limits, buffer, || {
+                    if !std::mem::replace(&mut armed, true) {
+                        watch.read_within(core.times.head);
+                    }
+                })
+                .await;
+            self.watch.clear_read();
+            buffer = back;
+            match result {
+                // Only an empty line is that short.
+                Ok(2) => buffer.consume(2),
+                Ok(length) => {
+                    let outcome = exchange::run(core, self, buffer, length).await;
+                    return self.finish(core, outcome).await;
+                }
+                Err(fault) => return self.no_head(core, buffer, &fault).await,
+            }
+        }
+        let fault = HeadFault::Malformed { fault: Malformed::FirstLine, past_first_line: false };
+        self.no_head(core, buffer, &fault).await
+    }
+
+    /// Ends a connection that did not bring a whole head.
+    async fn no_head(&mut self, core: &Core, bytes: Buffer, fault: &HeadFault) -> Next {
+        let reason = match fault {
+            _ if self.watch.read_expired() => Reason::HeadTimeout,
+            HeadFault::Malformed { fault: Malformed::TooLarge, past_first_line } => {
+                request::too_large(bytes.bytes(), *past_first_line, &core.limits).unwrap_or(Reason::HeadTooLarge)
+            }
+            HeadFault::Malformed { fault, .. } => fault.in_request(),
+            HeadFault::Closed | HeadFault::Failed if bytes.is_empty() => return Next::Close,
+            HeadFault::Closed | HeadFault::Failed => Reason::ClientClosed,
+        };
+        core.counters.requests.increment();
+        let lines = std::mem::take(&mut self.request_lines);
+        let received = Received { bytes, head_length: 0, head: None, lines };
+        let outcome = exchange::refuse(core, received, Record::begin(core), reason);
+        self.finish(core, outcome).await
+    }
+
+    /// Writes what is left of the response, and sees to what the connection does next.
+    async fn finish(&mut self, core: &Core, outcome: Outcome) -> Next {
+        let Outcome { last, rest, then, received, record } = outcome;
+        if then == Then::Persist && rest.is_none() {
+            return self.finish_reading_ahead(core, last, received, record).await;
+        }
+        let Client { socket, watch, .. } = self;
+        let written = write_last(core, &mut socket.sink, watch, last).await;
+        self.conclude(core, written, received, record);
+        match (then, rest) {
+            _ if written.is_err() => {}
+            (Then::Persist, Some(rest)) => return Next::Request(rest),
+            (Then::CloseWhileSending, _) => self.discard(core).await,
+            (Then::Reset, _) => self.socket.sink.reset(),
+            _ => {}
+        }
+        Next::Close
+    }
+
+    /// Writes the end of a response with the read of the next request under way beside it: both go
+    /// to the kernel in one call.
+    async fn finish_reading_ahead(
+        &mut self,
+        core: &Core,
+        last: Option<Buffer>,
+        received: Received,
+        record: Record,
+    ) -> Next {
+        let handle = self.watch.idle_within(linger(core));
+        let buffer = core.buffers.take(Class::Small);
+        let Client { socket: Socket { source, sink }, watch, request_lines, address, .. } = self;
+        let mut reading = pin!(source.read_idle(buffer, handle));
+        let early = poll_fn(|cx| {
+            Poll::Ready(match reading.as_mut().poll(cx) {
+                Poll::Ready(read) => Some(read),
+                Poll::Pending => None,
+            })
+        })
+        .await;
+        let written = write_last(core, sink, watch, last).await;
+        *request_lines = conclude(core, address.as_bytes(), written, received, record);
+        if written.is_err() {
+            return Next::Close;
+        }
+        let (result, buffer) = match early {
+            Some(read) => read,
+            None => reading.await,
+        };
+        watch.clear_idle();
+        after_idle(core, result, buffer)
+    }
+
+    fn conclude(&mut self, core: &Core, written: Result<(), Broken>, received: Received, record: Record) {
+        self.request_lines = conclude(core, self.address.as_bytes(), written, received, record);
+    }
+
+    /// Says that no more comes, and throws away what the client still sends: closing with bytes
+    /// unread would reset the connection, and the client might never see its answer.
+    async fn discard(&mut self, core: &Core) {
+        self.socket.sink.end();
+        self.watch.read_within(Ticks::of(DISCARD_TIME));
+        let mut left = DISCARD_BYTES_MAX;
+        let mut buffer = core.buffers.take(Class::Small);
+        while left > 0 {
+            buffer.clear();
+            let (result, back) = self.socket.source.read(buffer).await;
+            buffer = back;
+            match result {
+                Ok(count) if count > 0 => left = left.saturating_sub(count),
+                _ => return,
+            }
+        }
+    }
+}
+
+/// Writes the last window of a response, if there is one.
+async fn write_last(core: &Core, sink: &mut Sink, watch: &Watch, last: Option<Buffer>) -> Result<(), Broken> {
+    let mut writer = Writer { sink, watch, limit: core.times.write_idle };
+    match last {
+        Some(last) => writer.write_all(last).await.map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Counts and logs an exchange that has ended, and gives the memory for field lines back.
+fn conclude(
+    core: &Core,
+    client: &[u8],
+    written: Result<(), Broken>,
+    received: Received,
+    mut record: Record,
+) -> Vec<FieldLine> {
+    match written {
+        Ok(()) => {}
+        Err(Broken::TimedOut) => record.reason = Reason::ClientStalled,
+        Err(Broken::Closed | Broken::Reset) => record.reason = Reason::ClientClosed,
+    }
+    record.finish(core, client, &received);
+    received.lines
+}
+
+fn linger(core: &Core) -> Ticks {
+    core.times.keep_alive.min(Ticks::of(LINGER))
+}
+
+/// What the end of a wait for a request means.
+fn after_idle(core: &Core, result: io::Result<usize>, buffer: Buffer) -> Next {
+    match result {
+        Ok(count) if count > 0 => Next::Request(buffer),
+        Err(error) if error.raw_os_error() == Some(libc::ECANCELED) && !core.is_draining() => Next::Park,
+        _ => Next::Close,
+    }
+}

@@ -1,0 +1,211 @@
+//! What one core owns.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+
+use crate::clock::{Clock, Moment};
+use crate::config::Rules;
+use crate::error::Reason;
+use crate::filter::trust::TrustedProxies;
+use crate::http::date::RenderedDate;
+use crate::limits::{Limits, Times};
+use crate::net::deadline::TICK;
+use crate::net::parking::ParkingLot;
+use crate::net::{BufferPool, Deadlines, Ticks};
+use crate::observe::{Counters, Format};
+use crate::upstream::balance::RoundRobin;
+use crate::upstream::{Connection, Endpoint, Pool, connect};
+
+/// The limits on time, in ticks.
+pub(crate) struct TickLimits {
+    pub(crate) head: Ticks,
+    pub(crate) body_idle: Ticks,
+    pub(crate) keep_alive: Ticks,
+    pub(crate) write_idle: Ticks,
+    pub(crate) first_byte: Ticks,
+    pub(crate) upstream_idle: Ticks,
+    pub(crate) pool_idle: Ticks,
+    pub(crate) tunnel_idle: Ticks,
+}
+
+impl TickLimits {
+    fn new(times: &Times) -> TickLimits {
+        TickLimits {
+            head: Ticks::of(times.head),
+            body_idle: Ticks::of(times.body_idle),
+            keep_alive: Ticks::of(times.keep_alive),
+            write_idle: Ticks::of(times.write_idle),
+            first_byte: Ticks::of(times.first_byte),
+            upstream_idle: Ticks::of(times.upstream_idle),
+            pool_idle: Ticks::of(times.pool_idle),
+            tunnel_idle: Ticks::of(times.tunnel_idle),
+        }
+    }
+}
+
+/// The access log of one core: lines gather here until they are carried out.
+pub(crate) struct LogBatch {
+    pub(crate) format: Format,
+    lines: RefCell<Vec<u8>>,
+    count: Cell<u64>,
+}
+
+/// A batch longer than this is cut off: whoever carries lines out has fallen behind.
+const LOG_BATCH_BYTES_MAX: usize = 1 << 20;
+
+impl LogBatch {
+    /// Adds a line; says whether there was room.
+    pub(crate) fn add(&self, line: impl FnOnce(&mut Vec<u8>, Format)) -> bool {
+        let mut lines = self.lines.borrow_mut();
+        if lines.len() > LOG_BATCH_BYTES_MAX {
+            return false;
+        }
+        line(&mut lines, self.format);
+        self.count.set(self.count.get() + 1);
+        true
+    }
+
+    /// Takes the lines and how many they are, if there are any, and goes on in `empty`.
+    pub(crate) fn take(&self, empty: impl FnOnce() -> Vec<u8>) -> Option<(Vec<u8>, u64)> {
+        let mut lines = self.lines.borrow_mut();
+        (!lines.is_empty()).then(|| (std::mem::replace(&mut *lines, empty()), self.count.take()))
+    }
+}
+
+/// Everything that belongs to one core.
+pub(crate) struct Core {
+    pub(crate) limits: Limits,
+    pub(crate) times: TickLimits,
+    pub(crate) rules: Rules,
+    pub(crate) trusted: TrustedProxies,
+    pub(crate) buffers: BufferPool,
+    pub(crate) deadlines: Rc<Deadlines>,
+    pub(crate) lot: ParkingLot,
+    pub(crate) pool: Pool,
+    pub(crate) counters: Counters,
+    pub(crate) log: LogBatch,
+    pub(crate) clock: Clock,
+    pub(crate) random: RefCell<fastrand::Rng>,
+    pub(crate) date: RefCell<RenderedDate>,
+    /// Heads are written here before they go where they belong.
+    pub(crate) scratch: RefCell<Vec<u8>>,
+    endpoints: RefCell<Rc<[Endpoint]>>,
+    cursor: RoundRobin,
+    started: Moment,
+    draining: Cell<bool>,
+    connections: Cell<usize>,
+}
+
+impl Core {
+    /// The core with that place among the workers.
+    ///
+    /// # Errors
+    /// No descriptor is left for the parking lot.
+    pub(crate) fn new(
+        place: usize,
+        limits: Limits,
+        rules: Rules,
+        log: Format,
+        endpoints: Rc<[Endpoint]>,
+    ) -> io::Result<Core> {
+        let clock = Clock::default();
+        Ok(Core {
+            times: TickLimits::new(&limits.times),
+            trusted: TrustedProxies::new(rules.trusted.clone()),
+            buffers: BufferPool::new(),
+            deadlines: Rc::new(Deadlines::default()),
+            lot: ParkingLot::new()?,
+            pool: Pool::new(limits.pool_idle_max),
+            counters: Counters::default(),
+            log: LogBatch { format: log, lines: RefCell::default(), count: Cell::default() },
+            random: RefCell::new(fastrand::Rng::new()),
+            date: RefCell::new(RenderedDate::new(clock.wall())),
+            scratch: RefCell::new(Vec::with_capacity(4096)),
+            endpoints: RefCell::new(endpoints),
+            cursor: RoundRobin::new(place),
+            started: clock.now(),
+            draining: Cell::new(false),
+            connections: Cell::new(0),
+            clock,
+            limits,
+            rules,
+        })
+    }
+
+    /// Moves the time on: ends what is due, once a second more.
+    pub(crate) fn tick(&self) {
+        let elapsed = self.clock.now().since(self.started).as_millis() / TICK.as_millis();
+        let now = u32::try_from(elapsed).unwrap_or(u32::MAX / 2);
+        let before = self.deadlines.now();
+        self.deadlines.sweep(now);
+        const TICKS_A_SECOND: u32 = 10;
+        if now / TICKS_A_SECOND != before / TICKS_A_SECOND {
+            self.date.borrow_mut().update(self.clock.wall());
+            for _ in 0..self.lot.expire(now) {
+                self.connection_closed();
+            }
+            self.pool.expire(now, self.times.pool_idle);
+            self.buffers.trim();
+        }
+    }
+
+    /// The endpoints as they are now.
+    pub(crate) fn endpoints(&self) -> Rc<[Endpoint]> {
+        self.endpoints.borrow().clone()
+    }
+
+    /// Takes other addresses; connections to the old ones end when their exchange does.
+    pub(crate) fn replace_endpoints(&self, endpoints: Rc<[Endpoint]>) {
+        *self.endpoints.borrow_mut() = endpoints;
+        self.pool.clear();
+    }
+
+    /// The place of the endpoint whose turn it is.
+    ///
+    /// # Errors
+    /// [`Reason::NoEndpoint`] if there is none.
+    pub(crate) fn choose_endpoint(&self) -> Result<usize, Reason> {
+        self.cursor.choose(self.endpoints.borrow().len()).ok_or(Reason::NoEndpoint)
+    }
+
+    /// Opens a connection to an endpoint.
+    ///
+    /// # Errors
+    /// Why it could not be opened.
+    pub(crate) async fn connect(&self, place: usize) -> Result<Connection, Reason> {
+        let endpoints = self.endpoints();
+        let endpoint = endpoints.get(place).ok_or(Reason::NoEndpoint)?;
+        self.counters.connects.increment();
+        connect::connect(&self.deadlines, place, endpoint, self.limits.times.connect).await
+    }
+
+    /// Whether the process is about to end.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Lets what is in flight end, and closes what is idle.
+    pub(crate) fn drain(&self) {
+        self.draining.set(true);
+        for _ in 0..self.lot.clear() {
+            self.connection_closed();
+        }
+        self.deadlines.end_idle();
+    }
+
+    /// One more client connection is open.
+    pub(crate) fn connection_opened(&self) {
+        self.connections.set(self.connections.get() + 1);
+    }
+
+    /// One client connection was closed.
+    pub(crate) fn connection_closed(&self) {
+        self.connections.set(self.connections.get() - 1);
+    }
+
+    /// How many client connections are open, parked ones included.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.get()
+    }
+}

@@ -1,0 +1,96 @@
+//! One direction of a connection with its time limit, and the windows that content passes through.
+
+use std::io;
+
+use crate::net::buffer::Class;
+use crate::net::{Buffer, BufferPool, Sink, Source, Ticks, Watch};
+
+/// How a direction of a connection came to its end before it should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// The peer closed it.
+    Closed,
+    /// It failed.
+    Reset,
+    /// Its time limit passed.
+    TimedOut,
+}
+
+/// The direction that is read.
+pub(super) struct Reader<'a> {
+    pub(super) source: &'a mut Source,
+    pub(super) watch: &'a Watch,
+    /// How long one read may take; `None` leaves whatever deadline is set.
+    pub(super) limit: Option<Ticks>,
+}
+
+impl Reader<'_> {
+    /// Reads at least a byte. [`Broken::Closed`] is the end of the stream.
+    pub(super) async fn read(&mut self, buffer: Buffer) -> (Result<usize, Broken>, Buffer) {
+        if let Some(limit) = self.limit {
+            self.watch.read_within(limit);
+        }
+        let (result, buffer) = self.source.read(buffer).await;
+        self.watch.clear_read();
+        (self.judge(result), buffer)
+    }
+
+    /// What the outcome of a read means.
+    pub(super) fn judge(&self, result: io::Result<usize>) -> Result<usize, Broken> {
+        match result {
+            Ok(count) if count > 0 => Ok(count),
+            _ if self.watch.read_expired() => Err(Broken::TimedOut),
+            Ok(_) => Err(Broken::Closed),
+            Err(_) => Err(Broken::Reset),
+        }
+    }
+}
+
+/// The direction that is written.
+pub(super) struct Writer<'a> {
+    pub(super) sink: &'a mut Sink,
+    pub(super) watch: &'a Watch,
+    /// How long one write may take to get any further.
+    pub(super) limit: Ticks,
+}
+
+impl Writer<'_> {
+    /// Writes all of the buffer, and gives it back empty.
+    pub(super) async fn write_all(&mut self, buffer: Buffer) -> Result<Buffer, Broken> {
+        self.write_counted(buffer).await.map_err(|(broken, _)| broken)
+    }
+
+    /// The same; a failure says how many bytes were left.
+    pub(super) async fn write_counted(&mut self, mut buffer: Buffer) -> Result<Buffer, (Broken, usize)> {
+        while !buffer.is_empty() {
+            self.watch.write_within(self.limit);
+            let (result, back) = self.sink.write(buffer).await;
+            buffer = back;
+            match result {
+                Ok(count) if count > 0 => buffer.consume(count),
+                _ if self.watch.write_expired() => return Err((Broken::TimedOut, buffer.len())),
+                _ => return Err((Broken::Reset, buffer.len())),
+            }
+        }
+        self.watch.clear_write();
+        Ok(buffer)
+    }
+}
+
+/// An empty window for the next piece of content: as large as what is still to come, where that is
+/// known, but not much larger than what came last.
+pub(super) fn next_window(pool: &BufferPool, used: Buffer, last: usize, remaining: Option<u64>) -> Buffer {
+    let expected = last.saturating_mul(2);
+    let wanted = match remaining {
+        Some(remaining) => usize::try_from(remaining).unwrap_or(usize::MAX).min(expected.max(Class::Medium.room())),
+        None => expected,
+    };
+    let class = Class::fitting(wanted);
+    if class == used.class() {
+        let mut window = used;
+        window.clear();
+        return window;
+    }
+    drop(used);
+    pool.take(class)
+}

@@ -1,0 +1,132 @@
+//! What is remembered of an exchange until it has ended, for the log and the counters.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::core::Core;
+use crate::clock::Moment;
+use crate::error::Reason;
+use crate::filter::request_id::ID_BYTES_MAX;
+use crate::h1::RequestHead;
+use crate::http::{FieldLine, Fields, Name};
+use crate::net::Buffer;
+use crate::observe::{Format, Line, access_log};
+
+/// A request as it was received, kept for as long as its exchange lasts.
+pub(crate) struct Received {
+    /// Its bytes: the head first.
+    pub(crate) bytes: Buffer,
+    /// The length of the head.
+    pub(crate) head_length: usize,
+    /// What the head says; none if it is malformed.
+    pub(crate) head: Option<RequestHead>,
+    /// Its field lines.
+    pub(crate) lines: Vec<FieldLine>,
+}
+
+impl Received {
+    /// The head's bytes.
+    pub(crate) fn head_bytes(&self) -> &[u8] {
+        &self.bytes.bytes()[..self.head_length]
+    }
+
+    /// The field lines with their bytes.
+    pub(crate) fn fields(&self) -> Fields<'_> {
+        Fields::new(self.head_bytes(), &self.lines)
+    }
+}
+
+/// The id of a request, without an allocation.
+pub(crate) struct RequestId {
+    bytes: [u8; ID_BYTES_MAX],
+    length: u8,
+}
+
+impl RequestId {
+    pub(crate) const EMPTY: RequestId = RequestId { bytes: [0; ID_BYTES_MAX], length: 0 };
+
+    /// Takes an id of at most [`ID_BYTES_MAX`] bytes.
+    pub(crate) fn set(&mut self, id: &[u8]) {
+        let length = id.len().min(ID_BYTES_MAX);
+        self.bytes[..length].copy_from_slice(&id[..length]);
+        self.length = u8::try_from(length).unwrap_or(0);
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+/// What happened in an exchange.
+pub(crate) struct Record {
+    pub(crate) started: Option<Moment>,
+    pub(crate) connect: Option<Duration>,
+    pub(crate) first_byte: Option<Duration>,
+    pub(crate) upstream: Option<SocketAddr>,
+    pub(crate) status: u16,
+    /// Bytes of content sent to the client.
+    pub(crate) bytes: u64,
+    pub(crate) request_id: RequestId,
+    pub(crate) reason: Reason,
+}
+
+impl Record {
+    /// A record of an exchange that begins now. The clock is only read if somebody wants to know.
+    pub(crate) fn begin(core: &Core) -> Record {
+        Record {
+            started: (core.log.format != Format::Off).then(|| core.clock.now()),
+            connect: None,
+            first_byte: None,
+            upstream: None,
+            status: 0,
+            bytes: 0,
+            request_id: RequestId::EMPTY,
+            reason: Reason::Done,
+        }
+    }
+
+    /// The time since the exchange began, if it is wanted.
+    pub(crate) fn elapsed(&self, core: &Core) -> Option<Duration> {
+        self.started.map(|started| core.clock.now().since(started))
+    }
+
+    /// Counts the exchange and logs it.
+    pub(crate) fn finish(&self, core: &Core, client: &[u8], received: &Received) {
+        core.counters.ended(self.reason);
+        if let Some(total) = self.elapsed(core) {
+            self.log(core, client, received, total);
+        }
+    }
+
+    fn log(&self, core: &Core, client: &[u8], received: &Received, total: Duration) {
+        let bytes = received.head_bytes();
+        let fields = received.fields();
+        let field = |name| fields.first(name).unwrap_or_default();
+        let date = core.date.borrow();
+        let (method, target, version) = match &received.head {
+            Some(head) => (head.token.within(bytes), head.target_text.within(bytes), head.version.name()),
+            None => (&b"-"[..], &b"-"[..], "-"),
+        };
+        let line = Line {
+            client,
+            date: date.as_bytes(),
+            method,
+            target,
+            version: version.as_bytes(),
+            host: field(Name::Host),
+            status: self.status,
+            bytes: self.bytes,
+            referer: field(Name::Referer),
+            user_agent: field(Name::UserAgent),
+            upstream: self.upstream,
+            request_id: self.request_id.as_bytes(),
+            connect: self.connect,
+            first_byte: self.first_byte,
+            total,
+            reason: self.reason.name(),
+        };
+        if !core.log.add(|out, format| access_log::write(out, format, &line)) {
+            core.counters.log_lines_dropped.increment();
+        }
+    }
+}

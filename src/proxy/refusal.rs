@@ -1,0 +1,32 @@
+//! The proxy's own answer to a request that it cannot serve.
+
+use super::core::Core;
+use super::record::{Received, Record};
+use crate::content::error_page::{self, ErrorAnswer};
+use crate::http::{Method, Name};
+use crate::net::Buffer;
+use crate::net::buffer::Class;
+
+/// Writes the answer that the record's reason asks for. `close` says what the connection does next.
+pub(super) fn answer(core: &Core, received: &Received, record: &mut Record, close: bool) -> Buffer {
+    let accept = received.fields().first(Name::Accept).unwrap_or_default();
+    record.status = record.reason.status();
+    let mut scratch = core.scratch.borrow_mut();
+    scratch.clear();
+    error_page::write(
+        &mut scratch,
+        &ErrorAnswer {
+            reason: record.reason,
+            request_id: record.request_id.as_bytes(),
+            date: core.date.borrow().as_bytes(),
+            json: error_page::prefers_json(accept),
+            close,
+            head_only: received.head.is_some_and(|head| head.method == Method::Head),
+            proxy: core.rules.via.as_bytes(),
+        },
+    );
+    let mut buffer = core.buffers.take(Class::fitting(scratch.len()));
+    let fits = buffer.append(&scratch);
+    debug_assert!(fits, "an error answer fits into a buffer");
+    buffer
+}

@@ -1,0 +1,327 @@
+//! The upstream's response on its way to the client.
+
+use super::core::Core;
+use super::forward::{Broken, Reader, Writer, next_window};
+use super::head::{self, HeadFault};
+use super::record::Record;
+use super::upload::{Progress, append_end, frame};
+use crate::error::Reason;
+use crate::h1::body::{BadBody, Decoder, Encoder};
+use crate::h1::encode::{self, Persistence, ResponseBody, ResponseEdits};
+use crate::h1::{BodyLength, ResponseHead, framing, response};
+use crate::http::fields::drop_connection_options;
+use crate::http::status::{SWITCHING_PROTOCOLS, is_interim};
+use crate::http::{FieldLine, Fields, Method, Name, Version};
+use crate::limits::INTERIM_RESPONSES_MAX;
+use crate::net::Buffer;
+use crate::net::buffer::Class;
+
+/// What of the request decides how it is answered.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) method: Method,
+    pub(super) version: Version,
+    /// Whether the client's connection is to stay open.
+    pub(super) keep_alive: bool,
+    /// Whether the client offered to switch protocols, and the offer was passed on.
+    pub(super) upgrade: bool,
+}
+
+/// The two ends that a response passes between.
+pub(super) struct Respond<'a> {
+    pub(super) core: &'a Core,
+    pub(super) asked: Asked,
+    pub(super) upstream: Reader<'a>,
+    pub(super) client: Writer<'a>,
+    pub(super) progress: &'a Progress,
+    pub(super) lines: &'a mut Vec<FieldLine>,
+    pub(super) record: &'a mut Record,
+}
+
+/// A response that was passed on up to its last window.
+pub(super) struct Responded {
+    /// What is still to be written: the end of the response, or all of it.
+    pub(super) last: Buffer,
+    pub(super) after: After,
+}
+
+/// What becomes of the two connections.
+pub(super) enum After {
+    /// The response is complete.
+    Complete {
+        /// Whether the upstream's connection can serve again.
+        reusable: bool,
+        /// Whether the client's connection stays open.
+        keep_alive: bool,
+    },
+    /// They become a tunnel; the upstream has sent these bytes already.
+    Tunnel(Buffer),
+}
+
+/// A response that could not be passed on.
+pub(super) struct ResponseFault {
+    pub(super) reason: Reason,
+    /// The upstream closed, or failed, without a byte in answer.
+    pub(super) unanswered: bool,
+    /// The response ends with the connection, so that a plain close would look like its end.
+    pub(super) ends_with_close: bool,
+}
+
+impl From<Reason> for ResponseFault {
+    fn from(reason: Reason) -> ResponseFault {
+        ResponseFault { reason, unanswered: false, ends_with_close: false }
+    }
+}
+
+/// What a break on the upstream's side is called, before and after the first byte of its response.
+pub(super) const fn unanswered(broken: Broken) -> ResponseFault {
+    let (reason, unanswered) = match broken {
+        Broken::Closed => (Reason::UpstreamClosed, true),
+        Broken::Reset => (Reason::UpstreamReset, true),
+        Broken::TimedOut => (Reason::UpstreamFirstByteTimeout, false),
+    };
+    ResponseFault { reason, unanswered, ends_with_close: false }
+}
+
+fn client_fault(broken: Broken) -> Reason {
+    match broken {
+        Broken::Closed | Broken::Reset => Reason::ClientClosed,
+        Broken::TimedOut => Reason::ClientStalled,
+    }
+}
+
+/// How the content of a response goes out.
+#[derive(Clone, Copy)]
+struct Outgoing {
+    body: ResponseBody,
+    encoder: Encoder,
+}
+
+impl Outgoing {
+    fn decide(asked: Asked, status: u16, length: BodyLength) -> Outgoing {
+        let (body, encoder) = match length {
+            BodyLength::None if status == 204 => (ResponseBody::Forbidden, Encoder::Plain),
+            BodyLength::None => (ResponseBody::Described, Encoder::Plain),
+            BodyLength::Known(length) => (ResponseBody::Known(length), Encoder::Plain),
+            BodyLength::Chunked | BodyLength::UntilClose => match asked.version {
+                Version::Http11 => (ResponseBody::Chunked, Encoder::Chunked),
+                Version::Http10 => (ResponseBody::UntilClose, Encoder::Plain),
+            },
+        };
+        Outgoing { body, encoder }
+    }
+}
+
+/// Content on its way through.
+struct Content {
+    decoder: Decoder,
+    outgoing: Outgoing,
+    /// The response has ended.
+    done: bool,
+    /// The upstream sent more than its response.
+    overrun: bool,
+}
+
+impl Respond<'_> {
+    /// Reads the response and passes it on. `arrived` holds what has come of it.
+    pub(super) async fn run(mut self, arrived: Buffer) -> Result<Responded, ResponseFault> {
+        let (head, head_length, mut window) = self.final_head(arrived).await?;
+        self.record.first_byte = self.record.elapsed(self.core);
+        let fields = Fields::new(&window.bytes()[..head_length], self.lines);
+        let length = framing::of_response(self.asked.method == Method::Head, head.status, head.version, fields)
+            .map_err(|_| Reason::UpstreamBadFraming)?;
+        let persists = framing::keeps_alive(head.version, fields) && length != BodyLength::UntilClose;
+        if head.status == SWITCHING_PROTOCOLS {
+            return self.switch(&head, head_length, window);
+        }
+        let outgoing = Outgoing::decide(self.asked, head.status, length);
+        let keep_alive = self.asked.keep_alive
+            && outgoing.body != ResponseBody::UntilClose
+            && self.progress.uploaded.get()
+            && !self.core.is_draining();
+        let mut content = Content { decoder: Decoder::new(length), outgoing, done: false, overrun: false };
+        let separate = self.first_window(&head, head_length, &mut window, &mut content, keep_alive)?;
+        self.record.status = head.status;
+        if let Some(separate) = separate {
+            self.progress.responding.set(true);
+            self.client.write_all(separate).await.map_err(client_fault)?;
+        }
+        let last = self.stream(window, &mut content).await?;
+        let reusable = persists && !content.overrun && self.progress.uploaded.get();
+        Ok(Responded { last, after: After::Complete { reusable, keep_alive } })
+    }
+
+    /// Reads the final response's head, passing interim ones on as they come.
+    async fn final_head(&mut self, mut buffer: Buffer) -> Result<(ResponseHead, usize, Buffer), ResponseFault> {
+        for _ in 0..=INTERIM_RESPONSES_MAX {
+            let (core, watch) = (self.core, self.upstream.watch);
+            let mut begun = !buffer.is_empty();
+            let (result, back) =
+                head::receive(self.upstream.source, &core.buffers, &core.limits, buffer, || {
+                    if std::mem::replace(&mut begun, true) {
+                        watch.read_within(core.times.upstream_idle);
+                    }
+                })
+                .await;
+            watch.clear_read();
+            buffer = back;
+            let length = result.map_err(|fault| self.head_fault(&fault, buffer.is_empty()))?;
+            let bytes = &buffer.bytes()[..length];
+            let head = response::parse(bytes, &core.limits, self.lines).map_err(|fault| fault.in_response())?;
+            drop_connection_options(bytes, self.lines);
+            if !is_interim(head.status) {
+                self.progress.answered.set(true);
+                return Ok((head, length, buffer));
+            }
+            if self.asked.version == Version::Http11 {
+                self.interim(&head, bytes).await?;
+            }
+            buffer.consume(length);
+            watch.read_within(core.times.first_byte);
+        }
+        Err(Reason::UpstreamBadHead.into())
+    }
+
+    fn head_fault(&self, fault: &HeadFault, nothing_came: bool) -> ResponseFault {
+        let broken = match fault {
+            HeadFault::Malformed { fault, .. } => return fault.in_response().into(),
+            _ if self.upstream.watch.read_expired() => Broken::TimedOut,
+            HeadFault::Closed => Broken::Closed,
+            HeadFault::Failed => Broken::Reset,
+        };
+        match broken {
+            broken if nothing_came => unanswered(broken),
+            Broken::TimedOut => Reason::UpstreamReadTimeout.into(),
+            Broken::Closed | Broken::Reset => Reason::UpstreamTruncated.into(),
+        }
+    }
+
+    /// Passes an interim response on (RFC 9110, section 15.2).
+    async fn interim(&mut self, head: &ResponseHead, bytes: &[u8]) -> Result<(), ResponseFault> {
+        self.encode(head, bytes, ResponseBody::Forbidden, Persistence::KeepAlive, None);
+        let head = self.encoded();
+        self.client.write_all(head).await.map_err(client_fault)?;
+        Ok(())
+    }
+
+    /// Turns both connections into a tunnel (RFC 9110, section 7.8).
+    fn switch(&mut self, head: &ResponseHead, head_length: usize, mut rest: Buffer) -> Result<Responded, ResponseFault> {
+        let bytes = &rest.bytes()[..head_length];
+        let protocol = Fields::new(bytes, self.lines).first(Name::Upgrade);
+        let Some(protocol) = protocol.filter(|_| self.asked.upgrade) else {
+            return Err(Reason::UpstreamBadUpgrade.into());
+        };
+        self.record.status = head.status;
+        self.encode(head, bytes, ResponseBody::Forbidden, Persistence::KeepAlive, Some(protocol));
+        let last = self.encoded();
+        rest.consume(head_length);
+        Ok(Responded { last, after: After::Tunnel(rest) })
+    }
+
+    /// Makes the first window ready: the new head takes the place of the old one, in front of the
+    /// content that came with it. A head that grew too much comes back in a buffer of its own.
+    fn first_window(
+        &mut self,
+        head: &ResponseHead,
+        head_length: usize,
+        window: &mut Buffer,
+        content: &mut Content,
+        keep_alive: bool,
+    ) -> Result<Option<Buffer>, ResponseFault> {
+        let persistence = match (keep_alive, self.asked.version) {
+            (false, _) => Persistence::Close,
+            (true, Version::Http10) => Persistence::KeepAliveSaid,
+            (true, Version::Http11) => Persistence::KeepAlive,
+        };
+        self.encode(head, &window.bytes()[..head_length], content.outgoing.body, persistence, None);
+        window.consume(head_length);
+        self.take(window, content)?;
+        let in_front = window.prepend(&self.core.scratch.borrow());
+        Ok((!in_front).then(|| self.encoded()))
+    }
+
+    /// Takes the content of a window apart and frames it for the client, where it lies.
+    fn take(&mut self, window: &mut Buffer, content: &mut Content) -> Result<(), ResponseFault> {
+        let step = content.decoder.step(window.bytes_mut()).map_err(|fault| {
+            let reason = match fault {
+                BadBody::Chunk => Reason::UpstreamBadChunk,
+                BadBody::Trailer => Reason::UpstreamBadTrailer,
+            };
+            content.fault(reason)
+        })?;
+        content.overrun |= step.consumed < window.len();
+        content.done = content.decoder.is_done();
+        self.record.bytes += step.data.len() as u64;
+        window.narrow(step.data);
+        frame(window, content.outgoing.encoder);
+        if content.done && !append_end(window, content.outgoing.encoder, &content.decoder, &self.core.limits) {
+            return Err(content.fault(Reason::UpstreamBadTrailer));
+        }
+        Ok(())
+    }
+
+    /// Passes content on, window by window, until the last one, which comes back unwritten.
+    async fn stream(&mut self, mut window: Buffer, content: &mut Content) -> Result<Buffer, ResponseFault> {
+        let mut last = window.len();
+        while !content.done {
+            self.progress.responding.set(true);
+            window = self.client.write_all(window).await.map_err(|broken| content.fault(client_fault(broken)))?;
+            window = next_window(&self.core.buffers, window, last, content.decoder.remaining());
+            let (result, back) = self.upstream.read(window).await;
+            window = back;
+            match result {
+                Ok(count) => {
+                    last = count;
+                    self.take(&mut window, content)?;
+                }
+                Err(Broken::Closed) if content.decoder.may_end_here() => {
+                    content.done = true;
+                    let fits = window.append(content.outgoing.encoder.end());
+                    debug_assert!(fits, "an empty window has room for the last chunk");
+                }
+                Err(Broken::TimedOut) => return Err(content.fault(Reason::UpstreamReadTimeout)),
+                Err(_) => return Err(content.fault(Reason::UpstreamTruncated)),
+            }
+        }
+        Ok(window)
+    }
+
+    /// Encodes a head into the core's scratch space.
+    fn encode(
+        &self,
+        head: &ResponseHead,
+        bytes: &[u8],
+        body: ResponseBody,
+        persistence: Persistence,
+        upgrade: Option<&[u8]>,
+    ) {
+        let mut scratch = self.core.scratch.borrow_mut();
+        scratch.clear();
+        let date = self.core.date.borrow();
+        let edits = ResponseEdits {
+            body,
+            persistence,
+            via: self.core.rules.via.as_bytes(),
+            date: date.as_bytes(),
+            upgrade,
+        };
+        encode::response(&mut *scratch, bytes, head, Fields::new(bytes, self.lines), &edits);
+    }
+
+    /// What was encoded last, in a buffer of its own.
+    fn encoded(&self) -> Buffer {
+        let scratch = self.core.scratch.borrow();
+        let mut buffer = self.core.buffers.take(Class::fitting(scratch.len()));
+        let fits = buffer.append(&scratch);
+        debug_assert!(fits, "a head fits into a buffer");
+        buffer
+    }
+}
+
+impl Content {
+    /// A fault in the middle of it.
+    fn fault(&self, reason: Reason) -> ResponseFault {
+        let ends_with_close = self.outgoing.body == ResponseBody::UntilClose;
+        ResponseFault { reason, unanswered: false, ends_with_close }
+    }
+}

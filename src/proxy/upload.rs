@@ -1,0 +1,151 @@
+//! The request's content on its way to the upstream.
+
+use std::cell::Cell;
+use std::ops::Range;
+
+use super::core::Core;
+use super::forward::{Broken, Reader, Writer, next_window};
+use crate::error::Reason;
+use crate::h1::body::{BadBody, Decoder, Encoder};
+use crate::h1::chunked::PREFIX_BYTES_MAX;
+use crate::h1::{BodyLength, encode, head};
+use crate::http::Fields;
+use crate::limits::Limits;
+use crate::net::Buffer;
+use crate::net::buffer::Class;
+
+/// The content of one request, as far as it has been taken apart.
+pub(super) struct Upload {
+    decoder: Decoder,
+    encoder: Encoder,
+    taken: u64,
+    taken_max: u64,
+}
+
+/// What the two directions of an exchange tell each other.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// All of the request has gone to the upstream.
+    pub(super) uploaded: Cell<bool>,
+    /// The upstream has begun its final response.
+    pub(super) answered: Cell<bool>,
+    /// A byte of the final response may have gone to the client.
+    pub(super) responding: Cell<bool>,
+}
+
+/// Why content could not be passed on.
+pub(super) enum UploadFault {
+    /// The client is to blame.
+    Client(Reason),
+    /// The upstream takes no more. It may have answered all the same.
+    Upstream,
+}
+
+impl Upload {
+    /// Content of that length, of which nothing has been looked at yet.
+    pub(super) fn new(length: BodyLength, limits: &Limits) -> Upload {
+        let encoder = if length == BodyLength::Chunked { Encoder::Chunked } else { Encoder::Plain };
+        let taken_max = limits.body_bytes_max.unwrap_or(u64::MAX);
+        Upload { decoder: Decoder::new(length), encoder, taken: 0, taken_max }
+    }
+
+    /// Takes bytes apart in place: where the content lies, and how many were used up.
+    ///
+    /// # Errors
+    /// Why the request is refused.
+    pub(super) fn take(&mut self, bytes: &mut [u8]) -> Result<(Range<usize>, usize), Reason> {
+        let step = self.decoder.step(bytes).map_err(|fault| match fault {
+            BadBody::Chunk => Reason::BadChunk,
+            BadBody::Trailer => Reason::BadTrailer,
+        })?;
+        self.taken += step.data.len() as u64;
+        if self.taken > self.taken_max {
+            return Err(Reason::BodyTooLarge);
+        }
+        Ok((step.data, step.consumed))
+    }
+
+    /// Whether all of it has been taken.
+    pub(super) fn is_done(&self) -> bool {
+        self.decoder.is_done()
+    }
+
+    /// Appends content, framed for the upstream, and the end of the message once all is taken.
+    pub(super) fn append(&self, out: &mut Buffer, content: &[u8], limits: &Limits) -> bool {
+        let mut prefix = [0; PREFIX_BYTES_MAX];
+        let mut fits = out.append(self.encoder.prefix(content.len(), &mut prefix))
+            && out.append(content)
+            && out.append(self.encoder.suffix(content.len()));
+        if self.is_done() {
+            fits &= append_end(out, self.encoder, &self.decoder, limits);
+        }
+        fits
+    }
+
+    /// Passes the rest of the content on, window by window.
+    pub(super) async fn run(
+        &mut self,
+        core: &Core,
+        mut client: Reader<'_>,
+        mut upstream: Writer<'_>,
+        progress: &Progress,
+        waits_for_continue: bool,
+    ) -> Result<(), UploadFault> {
+        let mut window = core.buffers.take(Class::Small);
+        let mut last = 0;
+        if waits_for_continue {
+            // The client's time runs from when it is asked to go on, or begins by itself.
+            client.limit = None;
+        }
+        while !self.is_done() {
+            window = next_window(&core.buffers, window, last, self.decoder.remaining());
+            let (result, back) = client.read(window).await;
+            client.limit = Some(core.times.body_idle);
+            window = back;
+            last = result.map_err(|broken| {
+                UploadFault::Client(match broken {
+                    Broken::TimedOut => Reason::BodyTimeout,
+                    Broken::Closed | Broken::Reset => Reason::ClientClosed,
+                })
+            })?;
+            let (data, _) = self.take(window.bytes_mut()).map_err(UploadFault::Client)?;
+            window.narrow(data);
+            frame(&mut window, self.encoder);
+            if self.is_done() && !append_end(&mut window, self.encoder, &self.decoder, &core.limits) {
+                return Err(UploadFault::Client(Reason::BadTrailer));
+            }
+            window = upstream.write_all(window).await.map_err(|_| UploadFault::Upstream)?;
+        }
+        progress.uploaded.set(true);
+        if !progress.answered.get() {
+            upstream.watch.read_within(core.times.first_byte);
+        }
+        Ok(())
+    }
+}
+
+/// Frames the content of a window where it lies.
+pub(super) fn frame(window: &mut Buffer, encoder: Encoder) {
+    let length = window.len();
+    let mut prefix = [0; PREFIX_BYTES_MAX];
+    // The headroom is larger than any size line, the tailroom than any chunk's end.
+    let fits = window.append(encoder.suffix(length)) && window.prepend(encoder.prefix(length, &mut prefix));
+    debug_assert!(fits, "a window has room for the framing of its content");
+}
+
+/// Appends what ends the message: the last chunk, with the trailer fields if there are any that may
+/// be passed on.
+pub(super) fn append_end(out: &mut Buffer, encoder: Encoder, decoder: &Decoder, limits: &Limits) -> bool {
+    match decoder.trailers() {
+        Some(section) if encoder == Encoder::Chunked => {
+            let mut lines = Vec::new();
+            let mut end = Vec::with_capacity(section.len() + 8);
+            if head::parse_fields(section, limits, &mut lines).is_err() {
+                return false;
+            }
+            encode::trailers(&mut end, Fields::new(section, &lines));
+            out.append(&end)
+        }
+        _ => out.append(encoder.end()),
+    }
+}

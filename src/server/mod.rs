@@ -1,0 +1,202 @@
+//! Processes, threads and wiring: one worker per core, one control thread for everything that is not
+//! a request.
+//!
+//! ```text
+//!   control (main thread)                      worker × N (pinned, one runtime each)
+//!     signals, name look-ups, notes   ◀──flume──  notes, the end
+//!                                      ──flume──▶ drain, endpoints
+//!   log thread: standard output        ◀──flume──  batches of lines
+//! ```
+
+mod cores;
+mod driver;
+mod guard;
+mod listen;
+mod log;
+mod resolve;
+mod worker;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Settings;
+use crate::net::sys;
+use crate::observe::Totals;
+use crate::upstream::Endpoint;
+
+/// Why a run ended that should not have, in one line that names the cause and the cure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunError {
+    /// It was asked for something that cannot be: exit code 2.
+    Usage(String),
+    /// It failed to start, or while running: exit code 1.
+    Failed(String),
+}
+
+impl std::fmt::Display for RunError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            RunError::Usage(message) | RunError::Failed(message) => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// What a proxy that has started tells whoever started it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// Where it listens.
+    pub listening: Vec<SocketAddr>,
+    /// The cores that its workers are pinned to.
+    pub cores: Vec<usize>,
+    /// The driver in use, and with which flags.
+    pub driver: String,
+    /// Why it is not the best one, and what to do about it.
+    pub driver_note: Option<String>,
+    /// How many descriptors it may open.
+    pub descriptors: u64,
+}
+
+/// What reaches the control thread.
+enum Event {
+    /// A signal to stop.
+    Stop,
+    /// Something to tell whoever watches.
+    Note(String),
+    /// The endpoints have other addresses now.
+    Endpoints(Vec<Endpoint>),
+    /// A worker has started.
+    Started(driver::InUse),
+    /// A worker has ended, with its counts or with why it failed.
+    Ended(Result<Box<Totals>, String>),
+}
+
+/// What a worker is told.
+#[derive(Clone)]
+enum Order {
+    /// Finish what is in flight, and end.
+    Drain,
+    /// Use these endpoints from now on.
+    Endpoints(Arc<[Endpoint]>),
+}
+
+/// Runs the proxy until it is told to stop, and returns what it has counted. `on_start` is called
+/// once, when every worker is ready; `on_note` for each line that somebody should read.
+///
+/// # Errors
+/// It could not start, or a worker failed.
+pub fn run(
+    settings: &Settings,
+    on_start: impl FnOnce(&Started),
+    mut on_note: impl FnMut(&str),
+) -> Result<Totals, RunError> {
+    let cores = cores::choose(settings.cores)?;
+    let descriptors = sys::raise_descriptor_limit();
+    let sockets = listen::bind_all(&settings.host, settings.port, cores.len())?;
+    let listening = sockets.iter().map(|group| group.address).collect();
+    let (events, inbox) = flume::unbounded();
+    let endpoints = resolve::start(&settings.origins, &events, &mut on_note);
+    stop_on_signals(&events)?;
+    let log = log::start(settings.access_log);
+    let workers = worker::start_all(settings, &cores, sockets, &endpoints, &events, log.sender())?;
+    drop(events);
+
+    let in_use = wait_for_start(&inbox, workers.len(), &mut on_note)?;
+    on_start(&Started {
+        listening,
+        cores: cores.iter().map(|core| core.id).collect(),
+        driver: in_use.name.to_owned(),
+        driver_note: in_use.note,
+        descriptors,
+    });
+    let totals = control(&inbox, &workers, settings.limits.times.drain, &mut on_note);
+    log.finish();
+    totals
+}
+
+fn wait_for_start(
+    inbox: &flume::Receiver<Event>,
+    workers: usize,
+    on_note: &mut impl FnMut(&str),
+) -> Result<driver::InUse, RunError> {
+    let mut in_use = None;
+    let mut started = 0;
+    while started < workers {
+        match inbox.recv() {
+            Ok(Event::Started(driver)) => {
+                started += 1;
+                in_use = Some(driver);
+            }
+            Ok(Event::Ended(Err(why))) => return Err(RunError::Failed(why)),
+            Ok(Event::Note(note)) => on_note(&note),
+            Ok(Event::Stop) => return Err(RunError::Failed("stopped before it had started".to_owned())),
+            Ok(Event::Endpoints(_) | Event::Ended(Ok(_))) => {}
+            Err(_) => break,
+        }
+    }
+    in_use.ok_or_else(|| RunError::Failed("no worker has started".to_owned()))
+}
+
+/// Passes events on until every worker has ended.
+fn control(
+    inbox: &flume::Receiver<Event>,
+    workers: &[worker::Handle],
+    drain: Duration,
+    on_note: &mut impl FnMut(&str),
+) -> Result<Totals, RunError> {
+    let tell_all = |order: &Order| workers.iter().for_each(|worker| worker.tell(order.clone()));
+    let mut totals = Totals::default();
+    let mut running = workers.len();
+    let mut stopping = false;
+    while running > 0 {
+        match inbox.recv() {
+            Ok(Event::Stop) if stopping => {
+                return Err(RunError::Failed("stopped at once, by a second signal".to_owned()));
+            }
+            Ok(Event::Stop) => {
+                stopping = true;
+                on_note(&format!("stopping; open exchanges have {} to end", humantime::format_duration(drain)));
+                tell_all(&Order::Drain);
+            }
+            Ok(Event::Note(note)) => on_note(&note),
+            Ok(Event::Endpoints(endpoints)) => tell_all(&Order::Endpoints(endpoints.into())),
+            Ok(Event::Ended(Ok(counted))) => {
+                totals.merge(&counted);
+                running -= 1;
+            }
+            Ok(Event::Ended(Err(why))) => return Err(RunError::Failed(why)),
+            Ok(Event::Started(_)) => {}
+            Err(_) => break,
+        }
+    }
+    Ok(totals)
+}
+
+/// Turns SIGTERM and SIGINT into events.
+fn stop_on_signals(events: &flume::Sender<Event>) -> Result<(), RunError> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])
+        .map_err(|error| RunError::Failed(format!("cannot watch for signals: {error}")))?;
+    let events = events.clone();
+    spawn("signals", move || {
+        for _ in signals.forever() {
+            if events.send(Event::Stop).is_err() {
+                return;
+            }
+        }
+    })
+    .map(drop)
+}
+
+/// Starts a thread with a name that `top` and `perf` show.
+fn spawn<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<std::thread::JoinHandle<T>, RunError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map_err(|error| RunError::Failed(format!("cannot start the thread {name}: {error}")))
+}

@@ -1,0 +1,209 @@
+//! One worker: a thread pinned to its core, with a runtime, listeners and a core's worth of state.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use core_affinity::CoreId;
+
+use super::guard::{guarded, message};
+use super::listen::Group;
+use super::{Event, Order, RunError, driver, spawn};
+use crate::config::{DriverChoice, Settings};
+use crate::net::deadline::TICK;
+use crate::net::listener::Listener;
+use crate::observe::Totals;
+use crate::proxy::{self, Core};
+use crate::upstream::Endpoint;
+
+/// How long accept is left alone after it failed, mostly for want of descriptors.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// How often a draining worker looks whether it is done.
+const DRAIN_STEP: Duration = Duration::from_millis(10);
+
+/// A worker, as the control thread knows it.
+pub(super) struct Handle {
+    orders: flume::Sender<Order>,
+}
+
+impl Handle {
+    /// Tells the worker something; one that has ended does not hear it.
+    pub(super) fn tell(&self, order: Order) {
+        let _ = self.orders.send(order);
+    }
+}
+
+/// What a worker needs to start.
+struct Setup {
+    place: usize,
+    core: CoreId,
+    settings: Settings,
+    sockets: Vec<TcpListener>,
+    endpoints: Arc<[Endpoint]>,
+    orders: flume::Receiver<Order>,
+    events: flume::Sender<Event>,
+    log: Option<flume::Sender<Vec<u8>>>,
+}
+
+/// Starts a worker on each of the cores. Each says when it is ready, and how it ended.
+pub(super) fn start_all(
+    settings: &Settings,
+    cores: &[CoreId],
+    mut groups: Vec<Group>,
+    endpoints: &[Endpoint],
+    events: &flume::Sender<Event>,
+    log: Option<flume::Sender<Vec<u8>>>,
+) -> Result<Vec<Handle>, RunError> {
+    let endpoints: Arc<[Endpoint]> = endpoints.into();
+    cores
+        .iter()
+        .enumerate()
+        .map(|(place, &core)| {
+            let (orders, inbox) = flume::unbounded();
+            let setup = Setup {
+                place,
+                core,
+                settings: settings.clone(),
+                sockets: groups.iter_mut().filter_map(|group| group.sockets.pop()).collect(),
+                endpoints: endpoints.clone(),
+                orders: inbox,
+                events: events.clone(),
+                log: log.clone(),
+            };
+            let events = events.clone();
+            spawn(&format!("worker-{place}"), move || {
+                let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(setup)));
+                let ended = ended.unwrap_or_else(|panic| Err(format!("worker {place} panicked: {}", message(&*panic))));
+                let _ = events.send(Event::Ended(ended.map(Box::new)));
+            })?;
+            Ok(Handle { orders })
+        })
+        .collect()
+}
+
+/// The whole life of a worker.
+fn run(setup: Setup) -> Result<Totals, String> {
+    let fail = |error: io::Error| format!("worker {} cannot start: {error}", setup.place);
+    // Where pinning is refused the worker runs unpinned, which is slower but not wrong.
+    if !core_affinity::set_for_current(setup.core) {
+        let _ = setup.events.send(Event::Note(format!("worker {} could not be pinned to its core", setup.place)));
+    }
+    let choice: DriverChoice = setup.settings.driver;
+    let (mut runtime, in_use) = driver::build(choice).map_err(fail)?;
+    let nonblocking = runtime.is_epoll();
+    runtime.block_on(async {
+        let Settings { limits, rules, access_log, .. } = setup.settings;
+        let drain = limits.times.drain;
+        let endpoints = setup.endpoints.iter().cloned().collect();
+        let core = Rc::new(Core::new(setup.place, limits, rules, access_log, endpoints).map_err(fail)?);
+        let mut listeners = Vec::with_capacity(setup.sockets.len());
+        for socket in setup.sockets {
+            let listener = Rc::new(Listener::new(socket, nonblocking).map_err(fail)?);
+            monoio::spawn(accept(core.clone(), listener.clone(), setup.events.clone()));
+            listeners.push(listener);
+        }
+        monoio::spawn(attend_parked(core.clone(), setup.events.clone()));
+        monoio::spawn(tick(core.clone(), setup.log.clone()));
+        let _ = setup.events.send(Event::Started(in_use));
+
+        obey(&core, &setup.orders).await;
+        stop(&core, &listeners, drain, &setup.events).await;
+        carry_log(&core, setup.log.as_ref());
+        let mut totals = Totals::default();
+        totals.add(&core.counters);
+        Ok(totals)
+    })
+}
+
+/// Takes orders until the one to stop.
+async fn obey(core: &Core, orders: &flume::Receiver<Order>) {
+    while let Ok(order) = orders.recv_async().await {
+        match order {
+            Order::Endpoints(endpoints) => core.replace_endpoints(endpoints.iter().cloned().collect()),
+            Order::Drain => return,
+        }
+    }
+}
+
+/// Stops accepting, lets what is in flight end, and gives up on the rest when the time is over.
+async fn stop(core: &Rc<Core>, listeners: &[Rc<Listener>], drain: Duration, events: &flume::Sender<Event>) {
+    for listener in listeners {
+        // Those who are in the backlog have been told that they are connected.
+        let _ = listener.accept_batch(|fd, peer| begin(core, fd, peer, events));
+        listener.stop();
+    }
+    core.drain();
+    let started = core.clock.now();
+    while core.connections() > 0 && core.clock.now().since(started) < drain {
+        monoio::time::sleep(DRAIN_STEP).await;
+    }
+    if core.connections() > 0 {
+        let _ = events.send(Event::Note(format!("{} connections were cut", core.connections())));
+    }
+}
+
+/// Takes connections for as long as the worker accepts any.
+async fn accept(core: Rc<Core>, listener: Rc<Listener>, events: flume::Sender<Event>) {
+    let mut failing = false;
+    while listener.readable().await.is_ok() && !core.is_draining() {
+        match listener.accept_batch(|fd, peer| begin(&core, fd, peer, &events)) {
+            Ok(()) => failing = false,
+            Err(_) if core.is_draining() => return,
+            Err(error) => {
+                core.counters.accept_errors.increment();
+                if !std::mem::replace(&mut failing, true) {
+                    let _ = events.send(Event::Note(format!("cannot accept connections for now: {error}")));
+                }
+                monoio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
+
+/// Counts a new connection and gives it a task.
+fn begin(core: &Rc<Core>, fd: OwnedFd, peer: SocketAddr, events: &flume::Sender<Event>) {
+    core.counters.accepted.increment();
+    core.connection_opened();
+    serve(core, fd, peer, events);
+}
+
+fn serve(core: &Rc<Core>, fd: OwnedFd, peer: SocketAddr, events: &flume::Sender<Event>) {
+    let (core, events) = (core.clone(), events.clone());
+    monoio::spawn(async move {
+        if let Err(panic) = guarded(proxy::serve(core.clone(), fd, peer)).await {
+            core.counters.panics.increment();
+            let _ = events.send(Event::Note(format!("a connection from {peer} panicked: {}", message(&*panic))));
+        }
+    });
+}
+
+/// Brings parked connections back to life.
+async fn attend_parked(core: Rc<Core>, events: flume::Sender<Event>) {
+    let result = core.lot.attend(|parked| serve(&core, parked.fd, parked.peer, &events)).await;
+    if let Err(error) = result {
+        let _ = events.send(Event::Note(format!("idle connections can no longer be watched: {error}")));
+    }
+}
+
+/// Moves the core's time on, and its log out.
+async fn tick(core: Rc<Core>, log: Option<flume::Sender<Vec<u8>>>) {
+    loop {
+        monoio::time::sleep(TICK).await;
+        core.tick();
+        carry_log(&core, log.as_ref());
+    }
+}
+
+/// Hands the lines that have gathered over, unless the one who writes them has fallen behind.
+fn carry_log(core: &Core, log: Option<&flume::Sender<Vec<u8>>>) {
+    let Some(log) = log.filter(|log| !log.is_full()) else { return };
+    if let Some((lines, count)) = core.log.take(Vec::new)
+        && log.try_send(lines).is_err()
+    {
+        core.counters.log_lines_dropped.add(count);
+    }
+}

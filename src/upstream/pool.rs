@@ -1,0 +1,71 @@
+//! Idle connections to endpoints, kept by the core that opened them.
+
+use std::cell::RefCell;
+
+use super::Connection;
+use crate::net::Ticks;
+
+/// A connection that waits to be used again.
+struct Idle {
+    connection: Connection,
+    since: u32,
+}
+
+/// The idle connections of one core, by endpoint, the one used last on top.
+pub(crate) struct Pool {
+    shelves: RefCell<Vec<Vec<Idle>>>,
+    idle_max: usize,
+}
+
+impl Pool {
+    /// A pool that keeps at most `idle_max` connections for each endpoint.
+    pub(crate) fn new(idle_max: usize) -> Pool {
+        Pool { shelves: RefCell::default(), idle_max }
+    }
+
+    /// The connection to that endpoint that was used last, if one is still open and quiet. Those
+    /// that turn out not to be are closed.
+    pub(crate) fn take(&self, endpoint: usize) -> Option<Connection> {
+        let mut shelves = self.shelves.borrow_mut();
+        let shelf = shelves.get_mut(endpoint)?;
+        while let Some(idle) = shelf.pop() {
+            if idle.connection.socket.sink.is_quiet() {
+                return Some(Connection { reused: true, ..idle.connection });
+            }
+            idle.connection.socket.close();
+        }
+        None
+    }
+
+    /// Keeps a connection whose last response was fully framed, or closes it if there are enough.
+    pub(crate) fn put(&self, connection: Connection, now: u32) {
+        connection.watch.clear_read();
+        connection.watch.clear_write();
+        let mut shelves = self.shelves.borrow_mut();
+        if shelves.len() <= connection.endpoint {
+            shelves.resize_with(connection.endpoint + 1, Vec::new);
+        }
+        let shelf = &mut shelves[connection.endpoint];
+        if shelf.len() < self.idle_max {
+            shelf.push(Idle { connection, since: now });
+        } else {
+            connection.socket.close();
+        }
+    }
+
+    /// Closes those that have waited longer than `limit`, and those that the upstream has closed.
+    pub(crate) fn expire(&self, now: u32, limit: Ticks) {
+        for shelf in self.shelves.borrow_mut().iter_mut() {
+            shelf.retain(|idle| {
+                // A busy connection is looked at when it is taken; here only those that rest.
+                let rests = idle.since != now;
+                limit.after(idle.since) > now && (!rests || idle.connection.socket.sink.is_quiet())
+            });
+        }
+    }
+
+    /// Closes all connections to endpoints that are no longer there, after a change of addresses.
+    pub(crate) fn clear(&self) {
+        self.shelves.borrow_mut().clear();
+    }
+}
