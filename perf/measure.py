@@ -1,0 +1,340 @@
+"""Takes the samples: one proxy on its own core, under load or holding idle connections."""
+
+import contextlib
+import ctypes
+import dataclasses
+import http.client
+import itertools
+import json
+import os
+import pathlib
+import select
+import signal
+import socket
+import string
+import subprocess
+import time
+
+import report
+
+HERE = pathlib.Path(__file__).resolve().parent
+PROXY_CORE, LOAD_CORE = 0, 1
+IDLE_CONNECTIONS, IDLE_SECONDS = 4000, 6
+# Below the range that outgoing connections take their ports from.
+PORT_FIRST = 18000
+LIBC = ctypes.CDLL(None)
+# Without it the C library returns freed buffers to the kernel and faults them in again, a hundred times for 1 MiB.
+NGINX_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": str(256 * 1024 * 1024)}
+# Idle connections are opened this many at a time, and the warm-up before has as many.
+IDLE_BATCH = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """One kind of load. Scenarios of the same panel share an axis in the chart."""
+
+    name: str
+    title: str
+    panel: str
+    connections: int
+    size: int
+    close: bool = False
+    idle: bool = False
+
+
+SCENARIOS = [
+    Scenario("c8", "8 connections, 1 KiB", "1 KiB by connections", 8, 1024),
+    Scenario("c64", "64 connections, 1 KiB", "1 KiB by connections", 64, 1024),
+    Scenario("c512", "512 connections, 1 KiB", "1 KiB by connections", 512, 1024),
+    Scenario("c2000", "2,000 connections, 1 KiB", "1 KiB by connections", 2000, 1024),
+    Scenario("b0", "64 connections, no content", "no content", 64, 0),
+    Scenario("b64k", "64 connections, 64 KiB", "64 KiB", 64, 64 * 1024),
+    Scenario("b1m", "64 connections, 1 MiB", "1 MiB", 64, 1024 * 1024),
+    Scenario("b1m-c8", "8 connections, 1 MiB", "1 MiB", 8, 1024 * 1024),
+    Scenario("close", "64 clients, new connections, 1 KiB", "new connection", 64, 1024, close=True),
+    Scenario("idle", "4,000 idle connections", "idle connection", IDLE_CONNECTIONS, 1024, idle=True),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Proxy:
+    """A proxy to measure; `command` is the binary, and for Ringway its further arguments."""
+
+    name: str
+    command: tuple
+    is_peer: bool
+
+
+class Failed(Exception):
+    """A measurement that does not count, or a start that did not succeed. The text names the cause."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What all scenarios of a run have in common."""
+
+    directory: pathlib.Path
+    origin: "Process"
+    files_max: int
+    rounds: int
+    seconds: int
+
+
+def measure_load(setting, scenario, proxies, result):
+    """Interleaved rounds of load; the proxies stay up, idle while another one has its turn."""
+    with contextlib.ExitStack() as stack:
+        running = {}
+        for proxy in proxies:
+            with result.failures_of(proxy.name, Failed):
+                process = stack.enter_context(start(setting, proxy))
+                check_content(process.port, scenario)
+                wrk(process.port, scenario, seconds=min(2, setting.seconds))
+                running[proxy.name] = process
+        for number in range(1, setting.rounds + 1):
+            for name, process in running.items():
+                if name in result.failures:
+                    continue
+                time.sleep(0.3)  # the last run's connections finish closing
+                with result.failures_of(name, Failed):
+                    sample = sample_load(process, scenario, setting.seconds)
+                    result.add(name, number, sample)
+                    print(f"{scenario.name} {number}/{setting.rounds} {name}: {sample.cost:.2f} µs", flush=True)
+
+
+def sample_load(process, scenario, seconds):
+    started, stolen = time.monotonic(), steal_ns(PROXY_CORE)
+    cpu, waited = process.cpu_ns(), process.waited_ns()
+    seen = wrk(process.port, scenario, seconds)
+    cpu, waited = process.cpu_ns() - cpu, process.waited_ns() - waited
+    elapsed_ns = (time.monotonic() - started) * 1e9
+    return report.Sample(
+        cost=cpu / seen["requests"] / 1e3,
+        requests=seen["requests"],
+        rate=seen["requests"] / seen["micros"] * 1e6,
+        p50_us=seen["p50"],
+        p99_us=seen["p99"],
+        busy=cpu / elapsed_ns,
+        disturbed=(waited + steal_ns(PROXY_CORE) - stolen) / elapsed_ns,
+    )
+
+
+def wrk(port, scenario, seconds):
+    """One run of the load generator. Anything but answers of 2xx, and any socket error, fails it."""
+    command = ["wrk", "-t1", f"-c{scenario.connections}", f"-d{seconds}s", "--timeout", "10s"]
+    command += ["-s", str(HERE / "peers" / "wrk.lua")]
+    if scenario.close:
+        command += ["-H", "Connection: close"]
+    command.append(f"http://127.0.0.1:{port}/b/{scenario.size}")
+    try:
+        # Without --latency: the script reports the same percentiles, exactly.
+        output = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=True).stdout
+    except subprocess.CalledProcessError as error:
+        raise Failed(f"wrk: {(error.stderr or error.stdout).strip()[-200:]}") from error
+    except subprocess.TimeoutExpired as error:
+        raise Failed("wrk did not end in time") from error
+    seen = json.loads(output.strip().splitlines()[-1])
+    if errors := {kind: count for kind, count in seen["errors"].items() if count}:
+        raise Failed(f"wrk saw errors: {errors} in {seen['requests']} requests")
+    if not seen["requests"]:
+        raise Failed("wrk saw no answer")
+    return seen
+
+
+def check_content(port, scenario):
+    """The proxy must pass on the origin's bytes, and keep or close the connection as asked."""
+    alphabet = string.ascii_lowercase.encode()
+    expected = (alphabet * (scenario.size // 26 + 1))[: scenario.size]
+    fields = {"Connection": "close"} if scenario.close else {}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        for _ in range(1 if scenario.close else 2):
+            connection.request("GET", f"/b/{scenario.size}", headers=fields)
+            response = connection.getresponse()
+            content = response.read()
+            if response.status != 200:
+                raise Failed(f"answers {response.status} {response.reason}")
+            if content != expected:
+                raise Failed(f"answers {len(content)} bytes of content, not the origin's {len(expected)}")
+            if response.will_close != scenario.close:
+                raise Failed("does not close" if scenario.close else "does not keep the connection")
+    except (OSError, http.client.HTTPException) as error:
+        raise Failed(f"check request: {error!r}") from error
+    finally:
+        connection.close()
+
+
+def measure_idle(setting, scenario, proxies, result):
+    """Resident memory of idle connections, in bytes each. Each sample has a fresh process of its own.
+
+    What a warm-up allocated and freed would count as memory of the idle connections that reuse it, or hide it, so
+    the warm-up is as small as what opens them.
+    """
+    rounds = min(setting.rounds, 3)
+    for number, proxy in itertools.product(range(1, rounds + 1), proxies):
+        if proxy.name in result.failures:
+            continue
+        with result.failures_of(proxy.name, Failed), start(setting, proxy) as process:
+            check_content(process.port, scenario)
+            warm_up = dataclasses.replace(scenario, connections=IDLE_BATCH)
+            wrk(process.port, warm_up, seconds=1)
+            time.sleep(1)
+            before = process.resident_bytes()
+            with contextlib.ExitStack() as stack:
+                open_idle(process.port, scenario, stack)
+                cost = (process.resident_bytes() - before) / scenario.connections
+            result.add(proxy.name, number, report.Sample(cost=cost, requests=scenario.connections))
+            print(f"{scenario.name} {number}/{rounds} {proxy.name}: {cost:.0f} bytes", flush=True)
+
+
+def open_idle(port, scenario, stack):
+    """Opens the connections, makes one request on each, and waits. They close with `stack`."""
+    request = f"GET /b/{scenario.size} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    poll = select.poll()
+    try:
+        for _ in range(0, scenario.connections, IDLE_BATCH):
+            batch = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+                for _ in range(IDLE_BATCH)
+            ]
+            for connection in batch:
+                connection.sendall(request)
+            for connection in batch:
+                response = http.client.HTTPResponse(connection)
+                response.begin()
+                if response.status != 200 or len(response.read()) != scenario.size:
+                    raise Failed(f"answers {response.status} to one of {scenario.connections} connections")
+                poll.register(connection, select.POLLIN)
+    except (OSError, http.client.HTTPException) as error:
+        raise Failed(f"one of {scenario.connections} connections: {error!r}") from error
+    time.sleep(IDLE_SECONDS)
+    if closed := len(poll.poll(0)):
+        raise Failed(f"closed {closed} of {scenario.connections} idle connections")
+
+
+# Processes
+
+
+class Process:
+    """A server on a core of its own, in a session of its own, which ends with the `with` block."""
+
+    def __init__(self, name, command, core, port, directory, environment=None):
+        self.name, self.port = name, port
+        self.log = directory / f"{name}-{port}.log"
+        with self.log.open("wb") as log:
+            try:
+                self.child = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory,
+                    env=os.environ | (environment or {}),
+                    start_new_session=True, preexec_fn=lambda: settle_on(core),
+                )
+            except OSError as error:
+                raise Failed(f"{name} did not start: {error}") from error
+
+    def __enter__(self):
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def wait_until_ready(self):
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and self.child.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return
+            time.sleep(0.05)
+        said = self.log.read_text(errors="replace").strip()[-500:]
+        raise Failed(f"{self.name} did not start{': ' if said else ''}{said}")
+
+    def stop(self):
+        if self.child.poll() is None:
+            self.child.terminate()
+            try:
+                self.child.wait(3)
+            except subprocess.TimeoutExpired:
+                pass
+        # What is left of the session: the process itself when it did not end, and children of it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.child.pid, signal.SIGKILL)
+        self.child.wait()
+
+    def pids(self):
+        """The process and all that descend from it."""
+        found = [self.child.pid]
+        for pid in found:
+            for children in pathlib.Path("/proc").glob(f"{pid}/task/*/children"):
+                with contextlib.suppress(OSError):
+                    found += map(int, children.read_text().split())
+        return found
+
+    def cpu_ns(self):
+        """CPU time used so far, threads that have ended included.
+
+        The process CPU clock is the sum of what `/proc/<pid>/task/*/schedstat` counts, and loses nothing when
+        a thread ends, such as a worker of io_uring. The identifier is the one of clock_getcpuclockid(3).
+        """
+        if self.child.poll() is not None:
+            raise Failed(f"{self.name} ended with status {self.child.returncode}")
+        return sum(time.clock_gettime_ns((~pid << 3) | 2) for pid in self.pids())
+
+    def waited_ns(self):
+        """Time that threads were ready to run and something else had the core."""
+        total = 0
+        for pid in self.pids():
+            for path in pathlib.Path("/proc").glob(f"{pid}/task/*/schedstat"):
+                with contextlib.suppress(OSError):
+                    total += int(path.read_text().split()[1])
+        return total
+
+    def resident_bytes(self):
+        total = 0
+        for pid in self.pids():
+            status = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+            total += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("Rss:"))
+        return total * 1024
+
+
+def settle_on(core):
+    """Runs in a new process: takes the core, and asks to be ended when this script is killed."""
+    os.sched_setaffinity(0, {core})
+    pr_set_pdeathsig = 1
+    LIBC.prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+def start(setting, proxy):
+    port = free_port()
+    origin_port = setting.origin.port
+    if proxy.is_peer:
+        template = HERE / "peers" / {"nginx": "nginx.conf", "haproxy": "haproxy.cfg"}[proxy.name]
+        config = setting.directory / f"{proxy.name}-{port}.conf"
+        config.write_text(string.Template(template.read_text()).substitute(
+            port=port, origin_port=origin_port, directory=setting.directory,
+            files_max=setting.files_max, connections_max=setting.files_max // 2 - 500,
+        ))
+        flags = {"nginx": ["-p", str(setting.directory), "-c", str(config)], "haproxy": ["-db", "-f", str(config)]}
+        command = [*proxy.command, *flags[proxy.name]]
+    else:
+        command = [*proxy.command, "--host", "127.0.0.1", "--port", str(port), "--cores", "1"]
+        command += ["--origin", f"http://127.0.0.1:{origin_port}"]
+    environment = NGINX_ENVIRONMENT if proxy.name == "nginx" else None
+    return Process(proxy.name, command, PROXY_CORE, port, setting.directory, environment)
+
+
+def free_port(ports=itertools.count(PORT_FIRST)):
+    """A port that nothing uses; each only once, since a closed ring may keep its listener for a moment."""
+    for port in ports:
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def steal_ns(core):
+    """Time that the hypervisor gave to others, in steps of a clock tick."""
+    for line in pathlib.Path("/proc/stat").read_text().splitlines():
+        if line.startswith(f"cpu{core} "):
+            return int(line.split()[8]) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    return 0
