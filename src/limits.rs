@@ -20,6 +20,10 @@ pub const TRAILER_BYTES_MAX: usize = 4 * KIB;
 /// The longest chunk-size line with its extensions, in bytes (RFC 9112, section 7.1.1).
 pub const CHUNK_LINE_BYTES_MAX: u32 = 512;
 
+/// Bytes that a head may gain on its way through, as a rule: room for so many is kept in front of
+/// what is read. A head that gains more travels in a buffer of its own.
+pub const HEAD_GROWTH_BYTES_MAX: usize = 512;
+
 /// The most bytes that are read and thrown away from a client that still sends after its exchange
 /// was answered and the connection is to close.
 pub const DISCARD_BYTES_MAX: usize = 256 * KIB;

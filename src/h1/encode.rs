@@ -11,7 +11,7 @@ use crate::http::{Fields, Name, Version};
 
 /// Bytes that an encoded head may have beyond the head that it was made from, without the texts that
 /// the edits bring.
-pub const ADDED_BYTES_MAX: usize = 512;
+pub const ADDED_BYTES_MAX: usize = crate::limits::HEAD_GROWTH_BYTES_MAX;
 
 /// What changes in a request on its way to the upstream.
 #[derive(Clone, Copy, Debug)]

@@ -15,6 +15,8 @@ pub mod body;
 pub mod chunked;
 pub mod encode;
 pub mod framing;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod head;
 pub mod request;
 pub mod response;

@@ -5,7 +5,7 @@
 //! before content that already lies in the buffer, and both leave in one write without a copy:
 //!
 //! ```text
-//!   0        HEADROOM    start          end          capacity
+//!   0         front      start          end          capacity
 //!   ├────────────┼─────────┼─────────────┼───────────────┼────────┤
 //!   │  headroom  │ used up │   content   │     spare     │tailroom│
 //!                    ◀─ prepend        append ─▶   ◀─ read ends here
@@ -21,14 +21,20 @@ use std::rc::Rc;
 use monoio::buf::{IoBuf, IoBufMut};
 
 use super::sys;
-use crate::h1::encode::ADDED_BYTES_MAX;
-use crate::limits::KIB;
+use crate::limits::{HEAD_GROWTH_BYTES_MAX, KIB};
 
 /// Room that is kept in front of what is read.
-const HEADROOM: usize = ADDED_BYTES_MAX;
+const HEADROOM: usize = HEAD_GROWTH_BYTES_MAX;
 
 /// Room that is kept behind it: the end of a chunk and the last chunk.
 const TAILROOM: usize = 16;
+
+/// Buffers lie at multiples of their size, so that without a stagger the first lines of all of them
+/// would fight for the same few sets of the cache. Each starts at one of this many cache lines.
+const COLOURS: usize = 16;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// How large a buffer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +58,9 @@ impl Class {
         }
     }
 
-    /// Bytes that fit behind the headroom.
+    /// Bytes that fit behind the headroom, wherever that ends.
     pub(crate) const fn room(self) -> usize {
-        self.capacity() - HEADROOM - TAILROOM
+        self.capacity() - HEADROOM - COLOURS * LINE - TAILROOM
     }
 
     /// The smallest class with room for so many bytes, or the largest there is.
@@ -130,8 +136,14 @@ impl Buffer {
 
     /// Forgets the content.
     pub(crate) fn clear(&mut self) {
-        self.start = HEADROOM;
-        self.end = HEADROOM;
+        self.start = self.front();
+        self.end = self.start;
+    }
+
+    /// Where content begins: behind the headroom, at this buffer's own cache line.
+    fn front(&self) -> usize {
+        let colour = (self.memory.as_ptr() as usize / Class::Small.capacity()) % COLOURS;
+        HEADROOM + colour * LINE
     }
 
     /// Puts `bytes` right in front of the content, where there is room for them.
@@ -225,7 +237,9 @@ impl BufferPool {
     /// An empty buffer. The one that was given back last comes first, while the cache still knows it.
     pub(crate) fn take(&self, class: Class) -> Buffer {
         let memory = self.shelves.take(class);
-        Buffer { memory, start: HEADROOM, end: HEADROOM, class, pool: self.shelves.clone() }
+        let mut buffer = Buffer { memory, start: 0, end: 0, class, pool: self.shelves.clone() };
+        buffer.clear();
+        buffer
     }
 
     /// Gives half of what was not needed since the last call back to the kernel. To be called about
@@ -305,20 +319,23 @@ mod tests {
     fn neither_end_grows_past_the_memory() {
         let pool = BufferPool::new();
         let mut buffer = pool.take(Class::Small);
-        assert!(!buffer.prepend(&[0; HEADROOM + 1]));
-        assert!(buffer.prepend(&[0; HEADROOM]));
+        let front = buffer.front();
+        assert!((HEADROOM..HEADROOM + COLOURS * LINE).contains(&front));
+        assert!(!buffer.prepend(&vec![0; front + 1]));
+        assert!(buffer.prepend(&vec![0; front]));
         buffer.clear();
-        assert!(!buffer.append(&[0; 8 * KIB - HEADROOM + 1]));
-        assert!(buffer.append(&[0; 8 * KIB - HEADROOM]));
+        assert!(!buffer.append(&vec![0; 8 * KIB - front + 1]));
+        assert!(buffer.append(&vec![0; 8 * KIB - front]));
     }
 
     #[test]
     fn a_read_leaves_the_tailroom_free() {
         let pool = BufferPool::new();
         let mut buffer = pool.take(Class::Small);
-        assert_eq!(buffer.bytes_total(), Class::Small.room());
+        let spare = buffer.bytes_total();
+        assert!(spare >= Class::Small.room());
         // SAFETY: the memory is initialised; this stands for a read that filled it.
-        unsafe { buffer.set_init(Class::Small.room()) };
+        unsafe { buffer.set_init(spare) };
         assert_eq!(buffer.spare(), 0);
         assert!(buffer.append(&[0; TAILROOM]));
     }

@@ -57,8 +57,9 @@ struct Entry {
     write: Cell<u32>,
     read_expired: Cell<bool>,
     write_expired: Cell<bool>,
-    /// Set while the connection waits for a request: its read is cancelled, not ended.
-    idle: RefCell<Option<Canceller>>,
+    /// Whether the connection waits for a request: then its read is cancelled, not ended.
+    idle: Cell<bool>,
+    canceller: RefCell<Option<Canceller>>,
 }
 
 impl Deadlines {
@@ -70,7 +71,8 @@ impl Deadlines {
             write: Cell::new(NEVER),
             read_expired: Cell::new(false),
             write_expired: Cell::new(false),
-            idle: RefCell::new(None),
+            idle: Cell::new(false),
+            canceller: RefCell::new(None),
         });
         Watch { table: self.clone(), key }
     }
@@ -100,10 +102,6 @@ impl Deadlines {
         }
     }
 
-    /// How many sockets are watched.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.borrow().len()
-    }
 }
 
 impl Entry {
@@ -124,13 +122,11 @@ impl Entry {
 
     /// Cancels the read of an idle connection; its bytes, if any came meanwhile, are not lost.
     fn call_off(&self) -> bool {
-        match self.idle.borrow_mut().take() {
-            Some(canceller) => {
-                drop(canceller.cancel());
-                true
-            }
-            None => false,
+        let idle = self.idle.replace(false);
+        if idle && let Some(canceller) = self.canceller.borrow_mut().take() {
+            drop(canceller.cancel());
         }
+        idle
     }
 
     fn shutdown(&self, direction: Direction) {
@@ -180,7 +176,8 @@ impl Watch {
     pub(crate) fn idle_within(&self, limit: Ticks) -> CancelHandle {
         self.entry(|entry| {
             entry.read.set(self.at(limit));
-            entry.idle.borrow_mut().get_or_insert_with(Canceller::new).handle()
+            entry.idle.set(true);
+            entry.canceller.borrow_mut().get_or_insert_with(Canceller::new).handle()
         })
     }
 
@@ -188,7 +185,7 @@ impl Watch {
     pub(crate) fn clear_idle(&self) {
         self.entry(|entry| {
             entry.read.set(NEVER);
-            entry.idle.borrow_mut().take();
+            entry.idle.set(false);
         });
     }
 
@@ -248,6 +245,6 @@ mod tests {
         deadlines.sweep(1000);
         assert!(!watch.read_expired() && !watch.write_expired());
         drop(watch);
-        assert_eq!(deadlines.len(), 0);
+        assert!(deadlines.entries.borrow().is_empty());
     }
 }

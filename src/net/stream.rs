@@ -30,13 +30,12 @@ pub(crate) struct Socket {
 }
 
 impl Source {
-    /// Reads into the spare room of `buffer`. The read is under way when this returns.
+    /// Reads into the spare room of `buffer`.
     pub(crate) fn read(&mut self, buffer: Buffer) -> impl Future<Output = (io::Result<usize>, Buffer)> {
         self.0.read(buffer)
     }
 
-    /// Reads into the spare room of `buffer`, until called off through `handle`. The read is under
-    /// way once the future was polled.
+    /// Reads into the spare room of `buffer`, until called off through `handle`.
     pub(crate) fn read_idle(
         &mut self,
         buffer: Buffer,
@@ -47,7 +46,13 @@ impl Source {
 }
 
 impl Sink {
-    /// Writes some of `buffer`. The write is under way when this returns.
+    /// Writes as much as the socket takes at once, without waiting. Mostly that is all: a system call
+    /// then costs less than an operation in the ring with its completion and its wake-up.
+    pub(crate) fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        sys::send(self.borrow_fd(), bytes)
+    }
+
+    /// Waits until some of `buffer` can be written, and writes it.
     pub(crate) fn write(&mut self, buffer: Buffer) -> impl Future<Output = (io::Result<usize>, Buffer)> {
         self.0.write(buffer)
     }

@@ -97,6 +97,15 @@ pub(super) fn peek(fd: BorrowedFd<'_>) -> Quiet {
     }
 }
 
+/// Sends what the socket takes at once.
+pub(super) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: the slice lives through the call.
+    let sent = unsafe {
+        libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
 /// Takes a connection from the backlog, without waiting.
 pub(super) fn accept(listener: BorrowedFd<'_>, nonblocking: bool) -> io::Result<(OwnedFd, std::net::SocketAddr)> {
     let flags = libc::SOCK_CLOEXEC | if nonblocking { libc::SOCK_NONBLOCK } else { 0 };

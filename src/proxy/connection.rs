@@ -1,12 +1,9 @@
 //! A client's connection: one request after another, until it closes or has been quiet for a while.
 
-use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use super::core::Core;
@@ -19,7 +16,7 @@ use crate::h1::{Malformed, request};
 use crate::http::FieldLine;
 use crate::limits::DISCARD_BYTES_MAX;
 use crate::net::buffer::Class;
-use crate::net::{Buffer, Sink, Socket, Ticks, Watch};
+use crate::net::{Buffer, Socket, Ticks, Watch};
 
 /// How long a quiet connection keeps its task and its buffer before it is parked.
 const LINGER: Duration = Duration::from_secs(1);
@@ -126,7 +123,7 @@ impl Client {
 
     /// Serves requests. Says whether the connection is to be parked rather than closed.
     async fn run(&mut self, core: &Core) -> bool {
-        let mut next = self.first_bytes(core).await;
+        let mut next = self.next_bytes(core).await;
         loop {
             match next {
                 Next::Request(bytes) => next = self.serve_one(core, bytes).await,
@@ -136,8 +133,8 @@ impl Client {
         }
     }
 
-    /// Waits for the first request.
-    async fn first_bytes(&mut self, core: &Core) -> Next {
+    /// Waits for the bytes of a request.
+    async fn next_bytes(&mut self, core: &Core) -> Next {
         let handle = self.watch.idle_within(linger(core));
         let (result, buffer) = self.socket.source.read_idle(core.buffers.take(Class::Small), handle).await;
         self.watch.clear_idle();
@@ -192,58 +189,36 @@ impl Client {
 
     /// Writes what is left of the response, and sees to what the connection does next.
     async fn finish(&mut self, core: &Core, outcome: Outcome) -> Next {
-        let Outcome { last, rest, then, received, record } = outcome;
-        if then == Then::Persist && rest.is_none() {
-            return self.finish_reading_ahead(core, last, received, record).await;
+        let Outcome { last, rest, then, received, mut record } = outcome;
+        let written = match last {
+            Some(last) => {
+                let Client { socket, watch, .. } = self;
+                let mut writer = Writer { sink: &mut socket.sink, watch, limit: core.times.write_idle };
+                writer.write_all(last).await.map(drop)
+            }
+            None => Ok(()),
+        };
+        match written {
+            Ok(()) => {}
+            Err(Broken::TimedOut) => record.reason = Reason::ClientStalled,
+            Err(Broken::Closed | Broken::Reset) => record.reason = Reason::ClientClosed,
         }
-        let Client { socket, watch, .. } = self;
-        let written = write_last(core, &mut socket.sink, watch, last).await;
-        self.conclude(core, written, received, record);
+        record.finish(core, self.address(), &received);
+        let Received { bytes, lines, .. } = received;
+        self.request_lines = lines;
         match (then, rest) {
             _ if written.is_err() => {}
             (Then::Persist, Some(rest)) => return Next::Request(rest),
+            (Then::Persist, None) => {
+                // The read ahead takes the buffer that was given back last, while it is warm.
+                drop(bytes);
+                return self.next_bytes(core).await;
+            }
             (Then::CloseWhileSending, _) => self.discard(core).await,
             (Then::Reset, _) => self.socket.sink.reset(),
-            _ => {}
+            (Then::Close, _) => {}
         }
         Next::Close
-    }
-
-    /// Writes the end of a response with the read of the next request under way beside it: both go
-    /// to the kernel in one call.
-    async fn finish_reading_ahead(
-        &mut self,
-        core: &Core,
-        last: Option<Buffer>,
-        received: Received,
-        record: Record,
-    ) -> Next {
-        let handle = self.watch.idle_within(linger(core));
-        let buffer = core.buffers.take(Class::Small);
-        let Client { socket: Socket { source, sink }, watch, request_lines, address, .. } = self;
-        let mut reading = pin!(source.read_idle(buffer, handle));
-        let early = poll_fn(|cx| {
-            Poll::Ready(match reading.as_mut().poll(cx) {
-                Poll::Ready(read) => Some(read),
-                Poll::Pending => None,
-            })
-        })
-        .await;
-        let written = write_last(core, sink, watch, last).await;
-        *request_lines = conclude(core, address.as_bytes(), written, received, record);
-        if written.is_err() {
-            return Next::Close;
-        }
-        let (result, buffer) = match early {
-            Some(read) => read,
-            None => reading.await,
-        };
-        watch.clear_idle();
-        after_idle(core, result, buffer)
-    }
-
-    fn conclude(&mut self, core: &Core, written: Result<(), Broken>, received: Received, record: Record) {
-        self.request_lines = conclude(core, self.address.as_bytes(), written, received, record);
     }
 
     /// Says that no more comes, and throws away what the client still sends: closing with bytes
@@ -263,32 +238,6 @@ impl Client {
             }
         }
     }
-}
-
-/// Writes the last window of a response, if there is one.
-async fn write_last(core: &Core, sink: &mut Sink, watch: &Watch, last: Option<Buffer>) -> Result<(), Broken> {
-    let mut writer = Writer { sink, watch, limit: core.times.write_idle };
-    match last {
-        Some(last) => writer.write_all(last).await.map(drop),
-        None => Ok(()),
-    }
-}
-
-/// Counts and logs an exchange that has ended, and gives the memory for field lines back.
-fn conclude(
-    core: &Core,
-    client: &[u8],
-    written: Result<(), Broken>,
-    received: Received,
-    mut record: Record,
-) -> Vec<FieldLine> {
-    match written {
-        Ok(()) => {}
-        Err(Broken::TimedOut) => record.reason = Reason::ClientStalled,
-        Err(Broken::Closed | Broken::Reset) => record.reason = Reason::ClientClosed,
-    }
-    record.finish(core, client, &received);
-    received.lines
 }
 
 fn linger(core: &Core) -> Ticks {

@@ -10,7 +10,7 @@ use super::core::Core;
 use super::forward::{Broken, Reader, Writer};
 use super::record::{Received, Record};
 use super::refusal;
-use super::respond::{After, Asked, Respond, Responded, ResponseFault, unanswered};
+use super::respond::{After, Asked, Respond, Responded, ResponseFault};
 use super::tunnel;
 use super::upload::{Progress, Upload, UploadFault};
 use crate::error::Reason;
@@ -19,7 +19,7 @@ use crate::h1::chunked::PREFIX_BYTES_MAX;
 use crate::h1::encode::{self, RequestEdits};
 use crate::h1::{BodyLength, RequestHead, framing, request};
 use crate::http::fields::drop_connection_options;
-use crate::http::{Method, Name, Span, Version};
+use crate::http::{Name, Span};
 use crate::limits::TRAILER_BYTES_MAX;
 use crate::net::Buffer;
 use crate::net::buffer::Class;
@@ -246,14 +246,12 @@ async fn converse(
     let Responded { last, after } = {
         let Connection { socket, watch, .. } = &mut connection;
         let mut writer = Writer { sink: &mut socket.sink, watch, limit: core.times.upstream_idle };
-        let mut reader = Reader { source: &mut socket.source, watch, limit: Some(core.times.upstream_idle) };
+        let reader = Reader { source: &mut socket.source, watch, limit: Some(core.times.upstream_idle) };
+        send(&mut writer, out, reused).await?;
+        if admitted.upload.is_done() || admitted.expects_continue {
+            watch.read_within(core.times.first_byte);
+        }
         let arrived = core.buffers.take(Class::Small);
-        let arrived = if admitted.upload.is_done() {
-            send_and_read(core, &mut writer, &mut reader, out, arrived, reused).await?
-        } else {
-            send(&mut writer, out, reused).await?;
-            arrived
-        };
         let respond = Respond {
             core,
             asked: admitted.asked,
@@ -271,9 +269,6 @@ async fn converse(
                 watch: &client.watch,
                 limit: Some(core.times.body_idle),
             };
-            if admitted.expects_continue {
-                watch.read_within(core.times.first_byte);
-            }
             let upload = admitted.upload.run(core, from, writer, progress, admitted.expects_continue);
             beside(respond.run(arrived), upload).await
         };
@@ -327,31 +322,6 @@ async fn tunnel(
 
 fn beyond(fault: ResponseFault) -> Failure {
     Failure { fault, progress: retry::Progress::Beyond }
-}
-
-/// Sends a request that is at hand as a whole, with the read of the response under way beside it.
-async fn send_and_read(
-    core: &Core,
-    writer: &mut Writer<'_>,
-    reader: &mut Reader<'_>,
-    out: Buffer,
-    arrived: Buffer,
-    reused: bool,
-) -> Result<Buffer, Failure> {
-    reader.watch.read_within(core.times.first_byte);
-    let reading = reader.source.read(arrived);
-    send(writer, out, reused).await?;
-    let (result, arrived) = reading.await;
-    reader.watch.clear_read();
-    match reader.judge(result) {
-        Ok(_) => Ok(arrived),
-        Err(broken) => {
-            let fault = unanswered(broken);
-            let stale = reused && fault.unanswered;
-            let progress = if stale { retry::Progress::ClosedWhenReused } else { retry::Progress::Beyond };
-            Err(Failure { fault, progress })
-        }
-    }
 }
 
 /// Sends the head and what came with it.

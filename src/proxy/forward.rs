@@ -62,6 +62,14 @@ impl Writer<'_> {
 
     /// The same; a failure says how many bytes were left.
     pub(super) async fn write_counted(&mut self, mut buffer: Buffer) -> Result<Buffer, (Broken, usize)> {
+        match self.sink.write_now(buffer.bytes()) {
+            Ok(count) => buffer.consume(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return Err((Broken::Reset, buffer.len())),
+        }
+        if buffer.is_empty() {
+            return Ok(buffer);
+        }
         while !buffer.is_empty() {
             self.watch.write_within(self.limit);
             let (result, back) = self.sink.write(buffer).await;

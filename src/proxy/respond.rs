@@ -74,7 +74,7 @@ impl From<Reason> for ResponseFault {
 }
 
 /// What a break on the upstream's side is called, before and after the first byte of its response.
-pub(super) const fn unanswered(broken: Broken) -> ResponseFault {
+const fn unanswered(broken: Broken) -> ResponseFault {
     let (reason, unanswered) = match broken {
         Broken::Closed => (Reason::UpstreamClosed, true),
         Broken::Reset => (Reason::UpstreamReset, true),
