@@ -14,7 +14,9 @@
 #![allow(unsafe_code, reason = "memory that the kernel writes into")]
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
@@ -116,6 +118,14 @@ impl Buffer {
     /// Bytes that can still be read into it.
     pub(crate) fn spare(&self) -> usize {
         self.class.capacity() - TAILROOM - self.end
+    }
+
+    /// Receives what a socket has at once into the spare room.
+    pub(super) fn receive(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+        let room = self.spare();
+        let count = sys::receive(fd, self.write_ptr(), room)?;
+        self.end += count.min(room);
+        Ok(count)
     }
 
     /// Drops `count` bytes at the front of the content.

@@ -7,11 +7,13 @@
 #![allow(unsafe_code, reason = "borrows descriptors that the entries' owners keep open")]
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::os::fd::{BorrowedFd, RawFd};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use monoio::io::{CancelHandle, Canceller};
 use slab::Slab;
 
 use super::sys::{self, Direction};
@@ -57,9 +59,8 @@ struct Entry {
     write: Cell<u32>,
     read_expired: Cell<bool>,
     write_expired: Cell<bool>,
-    /// Whether the connection waits for a request: then its read is cancelled, not ended.
-    idle: Cell<bool>,
-    canceller: RefCell<Option<Canceller>>,
+    /// Set while the connection waits for a request: then its task is woken, and its socket left alone.
+    idle: Cell<Option<Waker>>,
 }
 
 impl Deadlines {
@@ -71,8 +72,7 @@ impl Deadlines {
             write: Cell::new(NEVER),
             read_expired: Cell::new(false),
             write_expired: Cell::new(false),
-            idle: Cell::new(false),
-            canceller: RefCell::new(None),
+            idle: Cell::new(None),
         });
         Watch { table: self.clone(), key }
     }
@@ -120,13 +120,16 @@ impl Entry {
         self.shutdown(Direction::Both);
     }
 
-    /// Cancels the read of an idle connection; its bytes, if any came meanwhile, are not lost.
+    /// Wakes the task of an idle connection; says whether it was idle.
     fn call_off(&self) -> bool {
-        let idle = self.idle.replace(false);
-        if idle && let Some(canceller) = self.canceller.borrow_mut().take() {
-            drop(canceller.cancel());
+        match self.idle.take() {
+            Some(waker) => {
+                self.read.set(NEVER);
+                waker.wake();
+                true
+            }
+            None => false,
         }
-        idle
     }
 
     fn shutdown(&self, direction: Direction) {
@@ -172,21 +175,30 @@ impl Watch {
         self.entry(|entry| entry.write.set(NEVER));
     }
 
-    /// A read waits for a request: after `limit` it is called off through the handle.
-    pub(crate) fn idle_within(&self, limit: Ticks) -> CancelHandle {
-        self.entry(|entry| {
-            entry.read.set(self.at(limit));
-            entry.idle.set(true);
-            entry.canceller.borrow_mut().get_or_insert_with(Canceller::new).handle()
+    /// Waits for `ready`, but not longer than `limit`. None if the time is over, or the wait was called
+    /// off by [`Deadlines::end_idle`]; nothing is lost then.
+    pub(crate) async fn idle_within<R>(&self, limit: Ticks, ready: impl Future<Output = R>) -> Option<R> {
+        let mut ready = pin!(ready);
+        let mut waiting = false;
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = ready.as_mut().poll(cx) {
+                self.entry(|entry| entry.idle.set(None));
+                self.clear_read();
+                return Poll::Ready(Some(result));
+            }
+            self.entry(|entry| {
+                if !std::mem::replace(&mut waiting, true) {
+                    entry.read.set(self.at(limit));
+                    entry.idle.set(Some(cx.waker().clone()));
+                    return Poll::Pending;
+                }
+                let waker = entry.idle.take();
+                let called_off = waker.is_none();
+                entry.idle.set(waker);
+                if called_off { Poll::Ready(None) } else { Poll::Pending }
+            })
         })
-    }
-
-    /// The wait is over.
-    pub(crate) fn clear_idle(&self) {
-        self.entry(|entry| {
-            entry.read.set(NEVER);
-            entry.idle.set(false);
-        });
+        .await
     }
 
     /// Whether the deadline for reading has passed.

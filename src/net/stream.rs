@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
-use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelHandle, CancelableAsyncReadRent};
+use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::io::{OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
 
@@ -30,18 +30,43 @@ pub(crate) struct Socket {
 }
 
 impl Source {
-    /// Reads into the spare room of `buffer`.
-    pub(crate) fn read(&mut self, buffer: Buffer) -> impl Future<Output = (io::Result<usize>, Buffer)> {
-        self.0.read(buffer)
+    /// Waits until there is something to read, the end included. Unlike a read under way, this wait
+    /// needs no buffer, and can be dropped without losing a byte.
+    pub(crate) async fn ready(&self) -> io::Result<()> {
+        // SAFETY: `readable` takes the stream by a shared reference, as everything does that may run
+        // while it is awaited; what takes it exclusively, the reads and writes of the halves, makes
+        // its operation and lets go before it returns.
+        unsafe { &*self.0.0.get() }.readable(false).await
     }
 
-    /// Reads into the spare room of `buffer`, until called off through `handle`.
-    pub(crate) fn read_idle(
-        &mut self,
-        buffer: Buffer,
-        handle: CancelHandle,
-    ) -> impl Future<Output = (io::Result<usize>, Buffer)> {
-        self.0.cancelable_read(buffer, handle)
+    /// Reads what is there, without waiting.
+    pub(crate) fn read_now(&mut self, buffer: &mut Buffer) -> io::Result<usize> {
+        // SAFETY: as above; nothing is awaited here.
+        let fd = unsafe { (*self.0.0.get()).as_raw_fd() };
+        // SAFETY: the stream keeps the descriptor open while `self` is borrowed.
+        buffer.receive(unsafe { BorrowedFd::borrow_raw(fd) })
+    }
+
+    /// Waits until there is something to read, then takes a buffer and reads it: for heads, which
+    /// are mostly still to come.
+    pub(crate) async fn read_when_ready(&mut self, buffer: impl FnOnce() -> Buffer) -> (io::Result<usize>, Buffer) {
+        let mut ready = self.ready().await;
+        let mut buffer = buffer();
+        loop {
+            let result = match ready {
+                Ok(()) => self.read_now(&mut buffer),
+                Err(error) => Err(error),
+            };
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready = self.ready().await,
+                result => return (result, buffer),
+            }
+        }
+    }
+
+    /// Reads into the spare room of `buffer`: for content, which is often there already.
+    pub(crate) fn read(&mut self, buffer: Buffer) -> impl Future<Output = (io::Result<usize>, Buffer)> {
+        self.0.read(buffer)
     }
 }
 

@@ -106,6 +106,13 @@ pub(super) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
+/// Receives what is there, into memory that need not be initialised.
+pub(super) fn receive(fd: BorrowedFd<'_>, into: *mut u8, room: usize) -> io::Result<usize> {
+    // SAFETY: the one caller, `Buffer::receive`, owns `room` bytes at `into`.
+    let got = unsafe { libc::recv(fd.as_raw_fd(), into.cast(), room, libc::MSG_DONTWAIT) };
+    usize::try_from(got).map_err(|_| io::Error::last_os_error())
+}
+
 /// Takes a connection from the backlog, without waiting.
 pub(super) fn accept(listener: BorrowedFd<'_>, nonblocking: bool) -> io::Result<(OwnedFd, std::net::SocketAddr)> {
     let flags = libc::SOCK_CLOEXEC | if nonblocking { libc::SOCK_NONBLOCK } else { 0 };

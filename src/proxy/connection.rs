@@ -1,6 +1,5 @@
 //! A client's connection: one request after another, until it closes or has been quiet for a while.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -135,10 +134,14 @@ impl Client {
 
     /// Waits for the bytes of a request.
     async fn next_bytes(&mut self, core: &Core) -> Next {
-        let handle = self.watch.idle_within(linger(core));
-        let (result, buffer) = self.socket.source.read_idle(core.buffers.take(Class::Small), handle).await;
-        self.watch.clear_idle();
-        after_idle(core, result, buffer)
+        let linger = core.times.keep_alive.min(Ticks::of(LINGER));
+        let source = &mut self.socket.source;
+        let read = source.read_when_ready(|| core.buffers.take(Class::Small));
+        match self.watch.idle_within(linger, read).await {
+            Some((Ok(count), buffer)) if count > 0 => Next::Request(buffer),
+            None if !core.is_draining() => Next::Park,
+            _ => Next::Close,
+        }
     }
 
     /// Receives a head, serves the request, and goes on to what comes next.
@@ -147,7 +150,7 @@ impl Client {
             let mut armed = false;
             let watch = &self.watch;
             let (result, back) =
-                head::receive(&mut self.socket.source, &core.buffers, &core.limits, buffer, || {
+                head::receive(&mut self.socket.source, &core.buffers, &core.limits, Some(buffer), || {
                     if !std::mem::replace(&mut armed, true) {
                         watch.read_within(core.times.head);
                     }
@@ -210,7 +213,7 @@ impl Client {
             _ if written.is_err() => {}
             (Then::Persist, Some(rest)) => return Next::Request(rest),
             (Then::Persist, None) => {
-                // The read ahead takes the buffer that was given back last, while it is warm.
+                // The next read takes the buffer that was given back last, while it is warm.
                 drop(bytes);
                 return self.next_bytes(core).await;
             }
@@ -237,18 +240,5 @@ impl Client {
                 _ => return,
             }
         }
-    }
-}
-
-fn linger(core: &Core) -> Ticks {
-    core.times.keep_alive.min(Ticks::of(LINGER))
-}
-
-/// What the end of a wait for a request means.
-fn after_idle(core: &Core, result: io::Result<usize>, buffer: Buffer) -> Next {
-    match result {
-        Ok(count) if count > 0 => Next::Request(buffer),
-        Err(error) if error.raw_os_error() == Some(libc::ECANCELED) && !core.is_draining() => Next::Park,
-        _ => Next::Close,
     }
 }

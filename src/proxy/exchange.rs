@@ -251,7 +251,6 @@ async fn converse(
         if admitted.upload.is_done() || admitted.expects_continue {
             watch.read_within(core.times.first_byte);
         }
-        let arrived = core.buffers.take(Class::Small);
         let respond = Respond {
             core,
             asked: admitted.asked,
@@ -262,7 +261,7 @@ async fn converse(
             record,
         };
         let responded = if admitted.upload.is_done() {
-            respond.run(arrived).await
+            respond.run().await
         } else {
             let from = Reader {
                 source: &mut client.socket.source,
@@ -270,7 +269,7 @@ async fn converse(
                 limit: Some(core.times.body_idle),
             };
             let upload = admitted.upload.run(core, from, writer, progress, admitted.expects_continue);
-            beside(respond.run(arrived), upload).await
+            beside(respond.run(), upload).await
         };
         responded.map_err(|fault| {
             let stale = reused && fault.unanswered;

@@ -20,39 +20,45 @@ pub(super) enum HeadFault {
     },
 }
 
-/// Reads until a whole head is in the buffer, and returns its length. `before_read` is told of each
-/// read. The buffer comes back with whatever has come, in any case.
+/// Reads until a whole head is in the buffer, and returns its length. `begun` holds what has come of
+/// it already; `before_read` is told of each read. The buffer comes back with whatever has come, in
+/// any case.
 pub(super) async fn receive(
     source: &mut Source,
     pool: &BufferPool,
     limits: &Limits,
-    mut buffer: Buffer,
+    mut begun: Option<Buffer>,
     mut before_read: impl FnMut(),
 ) -> (Result<usize, HeadFault>, Buffer) {
     let mut scanner = HeadScanner::default();
     loop {
-        let fault = match scanner.scan(buffer.bytes()) {
-            Ok(Some(length)) if length <= limits.head_bytes_max => return (Ok(length), buffer),
-            Ok(None) if buffer.len() < limits.head_bytes_max => None,
-            Ok(_) => Some(Malformed::TooLarge),
-            Err(malformed) => Some(malformed),
-        };
-        if let Some(fault) = fault {
-            let past_first_line = scanner.is_past_first_line();
-            return (Err(HeadFault::Malformed { fault, past_first_line }), buffer);
-        }
-        if buffer.spare() == 0 {
-            buffer = enlarge(pool, &buffer);
+        if let Some(buffer) = begun.take_if(|buffer| !buffer.is_empty()) {
+            match look(&mut scanner, &buffer, limits) {
+                Ok(Some(length)) => return (Ok(length), buffer),
+                Ok(None) => begun = Some(if buffer.spare() == 0 { enlarge(pool, &buffer) } else { buffer }),
+                Err(fault) => return (Err(fault), buffer),
+            }
         }
         before_read();
-        let (result, back) = source.read(buffer).await;
-        buffer = back;
+        let window = begun.take();
+        let (result, buffer) = source.read_when_ready(|| window.unwrap_or_else(|| pool.take(Class::Small))).await;
         match result {
             Ok(0) => return (Err(HeadFault::Closed), buffer),
-            Ok(_) => {}
+            Ok(_) => begun = Some(buffer),
             Err(_) => return (Err(HeadFault::Failed), buffer),
         }
     }
+}
+
+/// Looks for the end of the head in what has come.
+fn look(scanner: &mut HeadScanner, buffer: &Buffer, limits: &Limits) -> Result<Option<usize>, HeadFault> {
+    let fault = match scanner.scan(buffer.bytes()) {
+        Ok(Some(length)) if length <= limits.head_bytes_max => return Ok(Some(length)),
+        Ok(None) if buffer.len() < limits.head_bytes_max => return Ok(None),
+        Ok(_) => Malformed::TooLarge,
+        Err(malformed) => malformed,
+    };
+    Err(HeadFault::Malformed { fault, past_first_line: scanner.is_past_first_line() })
 }
 
 /// Moves what has come into a buffer of the next class: the largest head fits into the second.

@@ -123,9 +123,9 @@ struct Content {
 }
 
 impl Respond<'_> {
-    /// Reads the response and passes it on. `arrived` holds what has come of it.
-    pub(super) async fn run(mut self, arrived: Buffer) -> Result<Responded, ResponseFault> {
-        let (head, head_length, mut window) = self.final_head(arrived).await?;
+    /// Reads the response and passes it on.
+    pub(super) async fn run(mut self) -> Result<Responded, ResponseFault> {
+        let (head, head_length, mut window) = self.final_head().await?;
         self.record.first_byte = self.record.elapsed(self.core);
         let fields = Fields::new(&window.bytes()[..head_length], self.lines);
         let length = framing::of_response(self.asked.method == Method::Head, head.status, head.version, fields)
@@ -152,19 +152,19 @@ impl Respond<'_> {
     }
 
     /// Reads the final response's head, passing interim ones on as they come.
-    async fn final_head(&mut self, mut buffer: Buffer) -> Result<(ResponseHead, usize, Buffer), ResponseFault> {
+    async fn final_head(&mut self) -> Result<(ResponseHead, usize, Buffer), ResponseFault> {
+        let mut rest = None;
         for _ in 0..=INTERIM_RESPONSES_MAX {
             let (core, watch) = (self.core, self.upstream.watch);
-            let mut begun = !buffer.is_empty();
-            let (result, back) =
-                head::receive(self.upstream.source, &core.buffers, &core.limits, buffer, || {
+            let mut begun = rest.is_some();
+            let (result, mut buffer) =
+                head::receive(self.upstream.source, &core.buffers, &core.limits, rest, || {
                     if std::mem::replace(&mut begun, true) {
                         watch.read_within(core.times.upstream_idle);
                     }
                 })
                 .await;
             watch.clear_read();
-            buffer = back;
             let length = result.map_err(|fault| self.head_fault(&fault, buffer.is_empty()))?;
             let bytes = &buffer.bytes()[..length];
             let head = response::parse(bytes, &core.limits, self.lines).map_err(|fault| fault.in_response())?;
@@ -177,6 +177,7 @@ impl Respond<'_> {
                 self.interim(&head, bytes).await?;
             }
             buffer.consume(length);
+            rest = Some(buffer).filter(|rest| !rest.is_empty());
             watch.read_within(core.times.first_byte);
         }
         Err(Reason::UpstreamBadHead.into())
