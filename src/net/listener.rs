@@ -71,7 +71,7 @@ impl Listener {
     /// # Errors
     /// The driver failed.
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.inner.readable(true).await
+        self.inner.readable(false).await
     }
 
     /// Takes the connections that are there, some at a time.

@@ -60,7 +60,7 @@ impl ParkingLot {
         let bell = TcpStream::from_std(std::net::TcpStream::from(self.epoll.try_clone_fd()?))?;
         let mut ready = Vec::new();
         loop {
-            bell.readable(true).await?;
+            bell.readable(false).await?;
             loop {
                 self.epoll.ready(&mut ready);
                 for &key in &ready {
