@@ -123,7 +123,9 @@ impl Buffer {
     /// Receives what a socket has at once into the spare room.
     pub(super) fn receive(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         let room = self.spare();
-        let count = sys::receive(fd, self.write_ptr(), room)?;
+        // SAFETY: the spare room lies within the mapping, which is initialised; the borrow is exclusive.
+        let spare = unsafe { std::slice::from_raw_parts_mut(self.write_ptr(), room) };
+        let count = sys::receive(fd, spare)?;
         self.end += count.min(room);
         Ok(count)
     }

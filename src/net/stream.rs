@@ -13,7 +13,7 @@ use monoio::io::{OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
 
 use super::buffer::Buffer;
-use super::sys::{self, Direction, Quiet};
+use super::sys::{self, Direction};
 
 /// The half of a connection that is read.
 pub(crate) struct Source(OwnedReadHalf<TcpStream>);
@@ -110,7 +110,7 @@ impl Sink {
 
     /// Whether the connection is open and nothing has come.
     pub(crate) fn is_quiet(&self) -> bool {
-        sys::peek(self.borrow_fd()) == Quiet::Yes
+        sys::is_quiet(self.borrow_fd())
     }
 }
 

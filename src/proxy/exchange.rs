@@ -8,7 +8,7 @@ use std::task::Poll;
 use super::connection::Client;
 use super::core::Core;
 use super::forward::{Broken, Reader, Writer};
-use super::record::{Received, Record};
+use super::record::{Received, Record, RequestId};
 use super::refusal;
 use super::respond::{After, Asked, Respond, Responded, ResponseFault};
 use super::tunnel;
@@ -119,10 +119,10 @@ fn admit(core: &Core, received: &mut Received, record: &mut Record) -> Result<Ad
     received.head = Some(head);
     drop_connection_options(bytes, &mut received.lines);
     let fields = crate::http::Fields::new(bytes, &received.lines);
-    match fields.first(Name::XRequestId).filter(|id| request_id::is_harmless(id)) {
-        Some(id) => record.request_id.set(id),
-        None => record.request_id.set(&request_id::render(core.random.borrow_mut().u128(..))),
-    }
+    record.request_id = match fields.first(Name::XRequestId).filter(|id| request_id::is_harmless(id)) {
+        Some(id) => RequestId::Kept(Span::of(bytes, id)),
+        None => RequestId::Made(request_id::render(core.random.borrow_mut().u128(..))),
+    };
     let body = framing::of_request(head.version, fields).map_err(framing::BadFraming::in_request)?;
     let rules = screen::Rules { via: core.rules.via.as_bytes(), trace: core.rules.trace };
     let wishes = screen::look(head.method, head.version, fields, body, rules)?;
@@ -166,7 +166,7 @@ async fn fetch(
     loop {
         let progress = Progress::default();
         progress.uploaded.set(admitted.upload.is_done());
-        let connection = match acquire(core, fresh, &mut refused, record).await {
+        let connection = match acquire(core, admitted, fresh, &mut refused, record).await {
             Ok(connection) => connection,
             Err(reason) => return (Err(reason.into()), progress),
         };
@@ -195,6 +195,7 @@ async fn fetch(
 /// endpoint is tried once, as far as retries go.
 async fn acquire(
     core: &Core,
+    admitted: &Admitted,
     fresh: bool,
     refused: &mut usize,
     record: &mut Record,
@@ -203,7 +204,7 @@ async fn acquire(
     let tries_max = endpoints.min(1 + core.limits.retries_max as usize);
     loop {
         let place = core.choose_endpoint()?;
-        if !fresh && let Some(connection) = core.pool.take(place) {
+        if !fresh && let Some(connection) = core.pool.take(place, core.deadlines.now(), admitted.head.method.is_idempotent()) {
             core.counters.reused.increment();
             record.upstream = Some(connection.address);
             return Ok(connection);
@@ -364,7 +365,7 @@ fn request_bytes(
         trusted: client.trusted,
         forwarded_host: asked_host,
         via: core.rules.via.as_bytes(),
-        request_id: record.request_id.as_bytes(),
+        request_id: record.request_id.bytes(received),
         body: admitted.body,
         expects_continue: admitted.expects_continue,
         upgrade: admitted.upgrade.map(|protocol| protocol.within(bytes)),

@@ -6,9 +6,8 @@ use std::time::Duration;
 use super::core::Core;
 use crate::clock::Moment;
 use crate::error::Reason;
-use crate::filter::request_id::ID_BYTES_MAX;
 use crate::h1::RequestHead;
-use crate::http::{FieldLine, Fields, Name};
+use crate::http::{FieldLine, Fields, Name, Span};
 use crate::net::Buffer;
 use crate::observe::{Format, Line, access_log};
 
@@ -36,24 +35,25 @@ impl Received {
     }
 }
 
-/// The id of a request, without an allocation.
-pub(crate) struct RequestId {
-    bytes: [u8; ID_BYTES_MAX],
-    length: u8,
+/// The id of a request.
+#[derive(Clone, Copy)]
+pub(crate) enum RequestId {
+    /// The request could not be read.
+    None,
+    /// The client's own, where it stands in the head.
+    Kept(Span),
+    /// Made here.
+    Made([u8; 32]),
 }
 
 impl RequestId {
-    pub(crate) const EMPTY: RequestId = RequestId { bytes: [0; ID_BYTES_MAX], length: 0 };
-
-    /// Takes an id of at most [`ID_BYTES_MAX`] bytes.
-    pub(crate) fn set(&mut self, id: &[u8]) {
-        let length = id.len().min(ID_BYTES_MAX);
-        self.bytes[..length].copy_from_slice(&id[..length]);
-        self.length = u8::try_from(length).unwrap_or(0);
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
+    /// The id, given the request.
+    pub(crate) fn bytes<'a>(&'a self, received: &'a Received) -> &'a [u8] {
+        match self {
+            RequestId::None => b"",
+            RequestId::Kept(span) => span.within(received.head_bytes()),
+            RequestId::Made(id) => id,
+        }
     }
 }
 
@@ -80,7 +80,7 @@ impl Record {
             upstream: None,
             status: 0,
             bytes: 0,
-            request_id: RequestId::EMPTY,
+            request_id: RequestId::None,
             reason: Reason::Done,
         }
     }
@@ -119,7 +119,7 @@ impl Record {
             referer: field(Name::Referer),
             user_agent: field(Name::UserAgent),
             upstream: self.upstream,
-            request_id: self.request_id.as_bytes(),
+            request_id: self.request_id.bytes(received),
             connect: self.connect,
             first_byte: self.first_byte,
             total,

@@ -17,7 +17,7 @@ pub(super) fn answer(core: &Core, received: &Received, record: &mut Record, clos
         &mut scratch,
         &ErrorAnswer {
             reason: record.reason,
-            request_id: record.request_id.as_bytes(),
+            request_id: record.request_id.bytes(received),
             date: core.date.borrow().as_bytes(),
             json: error_page::prefers_json(accept),
             close,

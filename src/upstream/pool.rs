@@ -25,11 +25,15 @@ impl Pool {
 
     /// The connection to that endpoint that was used last, if one is still open and quiet. Those
     /// that turn out not to be are closed.
-    pub(crate) fn take(&self, endpoint: usize) -> Option<Connection> {
+    ///
+    /// A look at the socket costs a system call. It is left out for a request that could be sent
+    /// again (`repeatable`) on a connection that was put back within the same tick: its upstream had
+    /// a tenth of a second to close it, and if it did, the request goes out on another.
+    pub(crate) fn take(&self, endpoint: usize, now: u32, repeatable: bool) -> Option<Connection> {
         let mut shelves = self.shelves.borrow_mut();
         let shelf = shelves.get_mut(endpoint)?;
         while let Some(idle) = shelf.pop() {
-            if idle.connection.socket.sink.is_quiet() {
+            if (repeatable && idle.since == now) || idle.connection.socket.sink.is_quiet() {
                 return Some(Connection { reused: true, ..idle.connection });
             }
             idle.connection.socket.close();

@@ -1,0 +1,28 @@
+//! Scenarios over real sockets: the real binary between an origin and a client of this test's own,
+//! each as well- or ill-behaved as the scenario wants it, on each of the two drivers.
+//!
+//! A family of behaviour has a file. A scenario reads: an origin, a proxy in front of it, what the
+//! client does, what is to be expected.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::disallowed_methods, reason = "tests read the clock; they are no worker")]
+#![allow(clippy::disallowed_types, reason = "tests share memory between threads; they are no worker")]
+
+mod access_log;
+mod bodies;
+mod buffers;
+mod command_line;
+mod fields;
+mod framing;
+mod interim;
+mod leaks;
+mod lifecycle;
+mod pool;
+mod request_strictness;
+mod response_strictness;
+mod streaming;
+mod support;
+mod time_limits;
+mod truncation;
+mod upgrade;
+mod upstream_errors;
