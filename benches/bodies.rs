@@ -27,7 +27,11 @@ fn decoded(criterion: &mut Criterion) {
         let coded = coded(&[b'x'; CONTENT_BYTES], chunk_bytes);
         group.bench_function(name, |bencher| {
             // Decoding moves the content together, so that each run needs the bytes as they were.
-            bencher.iter_batched_ref(|| coded.clone(), |coded| assert_eq!(decode(coded), CONTENT_BYTES), BatchSize::SmallInput);
+            bencher.iter_batched_ref(
+                || coded.clone(),
+                |coded| assert_eq!(decode(coded), CONTENT_BYTES),
+                BatchSize::SmallInput,
+            );
         });
     }
 }
@@ -51,7 +55,10 @@ fn encoded(criterion: &mut Criterion) {
             let mut prefix = [0; PREFIX_BYTES_MAX];
             bencher.iter(|| {
                 let length = black_box(chunk_bytes);
-                black_box(Encoder::Chunked.prefix(length, &mut prefix).len() + Encoder::Chunked.suffix(length).len())
+                black_box(
+                    Encoder::Chunked.prefix(length, &mut prefix).len()
+                        + Encoder::Chunked.suffix(length).len(),
+                )
             });
         });
     }

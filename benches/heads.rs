@@ -171,7 +171,9 @@ fn framing_decisions(criterion: &mut Criterion) {
         let parsed = response::parse(head.as_bytes(), &limits, &mut lines).unwrap();
         let fields = Fields::new(head.as_bytes(), &lines);
         group.bench_function(format!("response/{name}"), |bencher| {
-            bencher.iter(|| framing::of_response(false, parsed.status, parsed.version, black_box(fields)).unwrap());
+            bencher.iter(|| {
+                framing::of_response(false, parsed.status, parsed.version, black_box(fields)).unwrap()
+            });
         });
     }
 }

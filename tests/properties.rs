@@ -35,7 +35,12 @@ fn head() -> impl Strategy<Value = Vec<u8>> {
         1 => "[ -~]{0,12}",
     ];
     let blemish = prop_oneof![Just(b'\r'), Just(b'\n'), Just(0), Just(b' '), Just(b':'), any::<u8>()];
-    (first, vec(line, 0..8), proptest::option::weighted(0.4, (any::<prop::sample::Index>(), blemish)), vec(any::<u8>(), 0..8))
+    (
+        first,
+        vec(line, 0..8),
+        proptest::option::weighted(0.4, (any::<prop::sample::Index>(), blemish)),
+        vec(any::<u8>(), 0..8),
+    )
         .prop_map(|(first, lines, blemish, rest)| {
             let mut bytes = format!("{first}\r\n").into_bytes();
             for line in &lines {
@@ -65,17 +70,34 @@ fn receive(bytes: &[u8], cuts: &[usize]) -> Result<Option<(usize, String, String
         let Some(length) = scanner.scan(&arrived)? else { continue };
         let head = &arrived[..length];
         let mut lines = Vec::new();
-        let as_request = request::parse(head, &limits, &mut lines)
-            .map(|parsed| format!("{parsed:?} {:?} {}", framing::of_request(parsed.version, Fields::new(head, &lines)), text(head, &lines)));
-        let as_response = response::parse(head, &limits, &mut lines)
-            .map(|parsed| format!("{parsed:?} {:?} {}", framing::of_response(false, parsed.status, parsed.version, Fields::new(head, &lines)), text(head, &lines)));
+        let as_request = request::parse(head, &limits, &mut lines).map(|parsed| {
+            format!(
+                "{parsed:?} {:?} {}",
+                framing::of_request(parsed.version, Fields::new(head, &lines)),
+                text(head, &lines)
+            )
+        });
+        let as_response = response::parse(head, &limits, &mut lines).map(|parsed| {
+            format!(
+                "{parsed:?} {:?} {}",
+                framing::of_response(false, parsed.status, parsed.version, Fields::new(head, &lines)),
+                text(head, &lines)
+            )
+        });
         return Ok(Some((length, format!("{as_request:?}"), format!("{as_response:?}"))));
     }
     Ok(None)
 }
 
 fn text(head: &[u8], lines: &[FieldLine]) -> String {
-    let show = |line: &FieldLine| format!("{:?} {}={}", line.known, line.name.within(head).escape_ascii(), line.value.within(head).escape_ascii());
+    let show = |line: &FieldLine| {
+        format!(
+            "{:?} {}={}",
+            line.known,
+            line.name.within(head).escape_ascii(),
+            line.value.within(head).escape_ascii()
+        )
+    };
     lines.iter().map(show).collect::<Vec<_>>().join("|")
 }
 
@@ -102,21 +124,23 @@ fn chunked() -> impl Strategy<Value = Vec<u8>> {
     let chunk = (vec(any::<u8>(), 1..40), "(;[a-z=\"]{0,5}){0,2}");
     let trailers = vec("X-[A-C]: [a-z]{0,8}\r\n", 0..3);
     let blemish = proptest::option::weighted(0.3, (any::<prop::sample::Index>(), any::<u8>()));
-    (vec(chunk, 0..6), trailers, blemish, vec(any::<u8>(), 0..8)).prop_map(|(chunks, trailers, blemish, rest)| {
-        let mut bytes = Vec::new();
-        for (data, extension) in &chunks {
-            bytes.extend_from_slice(format!("{:X}{extension}\r\n", data.len()).as_bytes());
-            bytes.extend_from_slice(data);
-            bytes.extend_from_slice(b"\r\n");
-        }
-        bytes.extend_from_slice(format!("0\r\n{}\r\n", trailers.concat()).as_bytes());
-        if let Some((place, byte)) = blemish {
-            let place = place.index(bytes.len());
-            bytes[place] = byte;
-        }
-        bytes.extend_from_slice(&rest);
-        bytes
-    })
+    (vec(chunk, 0..6), trailers, blemish, vec(any::<u8>(), 0..8)).prop_map(
+        |(chunks, trailers, blemish, rest)| {
+            let mut bytes = Vec::new();
+            for (data, extension) in &chunks {
+                bytes.extend_from_slice(format!("{:X}{extension}\r\n", data.len()).as_bytes());
+                bytes.extend_from_slice(data);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            bytes.extend_from_slice(format!("0\r\n{}\r\n", trailers.concat()).as_bytes());
+            if let Some((place, byte)) = blemish {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            bytes.extend_from_slice(&rest);
+            bytes
+        },
+    )
 }
 
 proptest! {

@@ -61,6 +61,7 @@ struct RunArgs {
 /// Does what the command line says, and returns the exit code: 0 done, 1 failed while running, 2 wrong
 /// usage, 78 bad configuration.
 pub fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| complain(&panic.to_string().replace('\n', " "))));
     ExitCode::from(run(std::env::args_os()))
 }
 

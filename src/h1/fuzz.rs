@@ -40,7 +40,10 @@ pub fn request_head(bytes: &[u8]) {
     assert_eq!(head.target_text.within(bytes), target);
     assert_eq!(head.version.name().as_bytes(), version);
     assert_eq!(pairs(fields, |_| true), plain.fields);
-    assert!(target.iter().all(|b| b.is_ascii_graphic() && *b != b'#'), "a target has a byte that no target may have");
+    assert!(
+        target.iter().all(|b| b.is_ascii_graphic() && *b != b'#'),
+        "a target has a byte that no target may have"
+    );
     let hosts = plain.values("host");
     assert!(hosts.len() == 1 || head.version == Version::Http10 && hosts.is_empty(), "not one Host");
     for host in &hosts {
@@ -130,7 +133,14 @@ fn widest() -> Limits {
 fn assert_request_survives(bytes: &[u8], head: &RequestHead, fields: Fields<'_>, edits: &RequestEdits<'_>) {
     let mut out = Vec::new();
     encode::request(&mut out, bytes, head, fields, edits);
-    let texts = [edits.host, edits.client, edits.forwarded_host, edits.via, edits.request_id, edits.upgrade.unwrap_or_default()];
+    let texts = [
+        edits.host,
+        edits.client,
+        edits.forwarded_host,
+        edits.via,
+        edits.request_id,
+        edits.upgrade.unwrap_or_default(),
+    ];
     let added_max = ADDED_BYTES_MAX + texts.iter().map(|text| text.len()).sum::<usize>();
     assert!(out.len() <= bytes.len() + added_max, "a head grew by {} bytes", out.len() - bytes.len());
     assert_eq!(HeadScanner::default().scan(&out), Ok(Some(out.len())), "not one head was written");
@@ -151,7 +161,13 @@ fn assert_fields_survive(before: Fields<'_>, after: Fields<'_>) {
     let passes = |name| matches!(name, Name::Other | Name::Accept | Name::Referer | Name::UserAgent);
     assert_eq!(pairs(before, passes), pairs(after, passes));
     assert_eq!(before.values(Name::Via).count() + 1, after.values(Name::Via).count());
-    for name in [Name::KeepAlive, Name::ProxyConnection, Name::ProxyAuthorization, Name::ProxyAuthenticate, Name::Http2Settings] {
+    for name in [
+        Name::KeepAlive,
+        Name::ProxyConnection,
+        Name::ProxyAuthorization,
+        Name::ProxyAuthenticate,
+        Name::Http2Settings,
+    ] {
         assert_eq!(after.first(name), None, "{name:?} was passed on");
     }
     for name in [Name::Connection, Name::Upgrade, Name::Te] {
@@ -173,7 +189,9 @@ pub fn response_head(bytes: &[u8]) {
     let head = match (response::parse(bytes, &limits, &mut lines), &plain) {
         (Ok(head), Some(_)) => head,
         (Ok(_), None) => panic!("accepted a malformed response"),
-        (Err(Malformed::TooManyFields), Some(plain)) => return assert!(plain.fields.len() > limits.fields_max),
+        (Err(Malformed::TooManyFields), Some(plain)) => {
+            return assert!(plain.fields.len() > limits.fields_max);
+        }
         (Err(fault), Some(_)) => panic!("refused a well-formed response: {fault:?}"),
         (Err(_), None) => return,
     };
@@ -204,7 +222,8 @@ fn assert_response_survives(bytes: &[u8], head: &ResponseHead, lines: &[FieldLin
         };
         let mut out = Vec::new();
         encode::response(&mut out, bytes, head, fields, &edits);
-        let added_max = ADDED_BYTES_MAX + edits.via.len() + edits.date.len() + upgrade.unwrap_or_default().len();
+        let added_max =
+            ADDED_BYTES_MAX + edits.via.len() + edits.date.len() + upgrade.unwrap_or_default().len();
         assert!(out.len() <= bytes.len() + added_max, "a head grew by {} bytes", out.len() - bytes.len());
         assert_eq!(HeadScanner::default().scan(&out), Ok(Some(out.len())), "not one head was written");
         assert!(Plain::response(&out).is_some(), "a malformed head was written");
@@ -252,7 +271,9 @@ pub fn framing(bytes: &[u8]) {
     let plain = match (head::parse_fields(section, &limits, &mut lines), Plain::section(section)) {
         (Ok(()), Some(plain)) => plain,
         (Ok(()), None) => panic!("accepted malformed fields"),
-        (Err(Malformed::TooManyFields), Some(plain)) => return assert!(plain.fields.len() > limits.fields_max),
+        (Err(Malformed::TooManyFields), Some(plain)) => {
+            return assert!(plain.fields.len() > limits.fields_max);
+        }
         (Err(fault), Some(_)) => panic!("refused well-formed fields: {fault:?}"),
         (Err(_), None) => return,
     };
@@ -321,7 +342,10 @@ fn decode(coded: &[u8], cuts: &[usize]) -> Result<Decoded, BadBody> {
         }
         let mut window = coded[at..coded.len().min(at.saturating_add(*cut))].to_vec();
         let step = decoder.step(&mut window)?;
-        assert!(step.consumed == window.len() || decoder.is_done(), "bytes were left over within the message");
+        assert!(
+            step.consumed == window.len() || decoder.is_done(),
+            "bytes were left over within the message"
+        );
         assert!(step.data.len() <= step.consumed);
         content.extend_from_slice(&window[step.data]);
         at += step.consumed;
@@ -337,7 +361,9 @@ fn assert_trailers_are_harmless(section: &[u8]) {
     let plain = match (head::parse_fields(section, &limits, &mut lines), Plain::section(section)) {
         (Ok(()), Some(plain)) => plain,
         (Ok(()), None) => panic!("accepted a malformed trailer section"),
-        (Err(Malformed::TooManyFields), Some(plain)) => return assert!(plain.fields.len() > limits.fields_max),
+        (Err(Malformed::TooManyFields), Some(plain)) => {
+            return assert!(plain.fields.len() > limits.fields_max);
+        }
         (Err(fault), Some(_)) => panic!("refused a well-formed trailer section: {fault:?}"),
         (Err(_), None) => return,
     };

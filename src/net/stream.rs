@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::io::{OwnedReadHalf, OwnedWriteHalf, Splitable};
@@ -143,15 +143,18 @@ impl Socket {
         self.sink.fd()
     }
 
-    /// Takes the descriptor out of the runtime, so that it can wait elsewhere. Nothing may be under
-    /// way on it.
-    pub(crate) fn into_fd(self) -> Option<OwnedFd> {
-        let stream = self.source.0.reunite(self.sink.0).ok()?;
-        // SAFETY: `into_raw_fd` gives the descriptor away, so that this is its only owner.
-        Some(unsafe { OwnedFd::from_raw_fd(stream.into_raw_fd()) })
+    /// Takes the connection out of the runtime, so that it can wait elsewhere. A wait for bytes that
+    /// was just dropped may hold the old descriptor for a moment longer, so this is another one.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(crate) fn into_fd(self) -> io::Result<OwnedFd> {
+        let fd = self.sink.borrow_fd().try_clone_to_owned();
+        self.close();
+        fd
     }
 
-    /// Closes, without saying the end of each direction first.
+    /// Lets go of the connection, without saying the end of each direction first.
     pub(crate) fn close(self) {
         drop(self.source.0.reunite(self.sink.0));
     }

@@ -93,7 +93,7 @@ pub(crate) async fn serve(core: Rc<Core>, fd: OwnedFd, peer: SocketAddr) {
     drop(watch);
     if !parks {
         socket.close();
-    } else if let Some(fd) = socket.into_fd() {
+    } else if let Ok(fd) = socket.into_fd() {
         core.counters.parked.increment();
         let limit = core.times.keep_alive.saturating_sub(Ticks::of(LINGER));
         if core.lot.park(fd, peer, core.deadlines.now(), limit) {

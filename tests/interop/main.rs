@@ -2,7 +2,11 @@
 //!
 //! Every test runs on both drivers. Where the kernel refuses io_uring, or where there is no curl, a
 //! line says so, and the test passes without having looked.
-#![allow(clippy::unwrap_used, clippy::disallowed_types, reason = "a test may fail where it stands, and is no worker")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_types,
+    reason = "a test may fail where it stands, and is no worker"
+)]
 
 mod curl;
 mod monoio_http;

@@ -24,6 +24,9 @@ use crate::{origin, pattern};
 /// How long one test may take on a machine that has much else to do.
 const TEST_TIME: Duration = Duration::from_secs(120);
 
+/// How long a client rests between two requests: long enough for the proxy to put the connection aside.
+const REST_TIME: Duration = Duration::from_millis(2500);
+
 /// Content that comes in one piece, and content that comes in many.
 const CHUNK_BYTES: usize = 10_000;
 const CHUNKS: usize = 20;
@@ -42,7 +45,8 @@ async fn connect(address: SocketAddr) -> Client {
 
 /// Sends a request and reads the response to its end.
 async fn ask(client: &mut Client, method: &str, path: &str, content: Payload) -> (u16, Vec<u8>) {
-    let request: Request = RequestBuilder::new().method(method).uri(path).header("host", "interop").body(content).unwrap();
+    let request: Request =
+        RequestBuilder::new().method(method).uri(path).header("host", "interop").body(content).unwrap();
     client.send_and_flush(request).await.unwrap();
     let response = client.next().await.expect("a response").unwrap();
     let status = response.status().as_u16();
@@ -97,6 +101,20 @@ fn as_several_clients_at_once() {
             for client in clients {
                 client.await;
             }
+        });
+    });
+}
+
+#[test]
+fn a_connection_outlives_a_rest() {
+    on_each_driver(origin::start(), |proxy| {
+        run(async {
+            let mut client = connect(proxy.address()).await;
+            for rest in [REST_TIME, Duration::ZERO, REST_TIME] {
+                assert_eq!(ask(&mut client, "GET", "/hello", Payload::None).await, (200, b"hello".to_vec()));
+                monoio::time::sleep(rest).await;
+            }
+            assert_eq!(ask(&mut client, "POST", "/echo", in_one_piece(b"a=b")).await, (200, b"a=b".to_vec()));
         });
     });
 }

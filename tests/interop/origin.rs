@@ -43,7 +43,8 @@ impl Request {
 }
 
 fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    let named = |line: &'a str| line.split_once(':').filter(|(written, _)| written.eq_ignore_ascii_case(name));
+    let named =
+        |line: &'a str| line.split_once(':').filter(|(written, _)| written.eq_ignore_ascii_case(name));
     head.lines().find_map(named).map(|(_, value)| value.trim())
 }
 
@@ -142,7 +143,10 @@ fn letters(request: &Request) -> Vec<u8> {
         Some((Ok(first), Ok(last))) if first <= last && last < LETTERS.len() => {
             let part = &LETTERS[first..=last];
             let range = format!("Content-Range: bytes {first}-{last}/{}", LETTERS.len());
-            (format!("HTTP/1.1 206 Partial Content\r\n{range}\r\nContent-Length: {}\r\n\r\n", part.len()), part)
+            (
+                format!("HTTP/1.1 206 Partial Content\r\n{range}\r\nContent-Length: {}\r\n\r\n", part.len()),
+                part,
+            )
         }
         Some(_) => ("HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\n\r\n".to_owned(), &b""[..]),
         None => (format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", LETTERS.len()), LETTERS),

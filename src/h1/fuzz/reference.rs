@@ -176,7 +176,9 @@ pub(super) fn chunked(coded: &[u8]) -> PlainChunks {
             [b'\r', ..] => Err(Stop::Bad),
             _ => {
                 let within = &section[..section.len().min(TRAILER_BYTES_MAX)];
-                let end = last + head_end(within).map_err(|stop| if section.len() > within.len() { Stop::Bad } else { stop })?;
+                let end = last
+                    + head_end(within)
+                        .map_err(|stop| if section.len() > within.len() { Stop::Bad } else { stop })?;
                 plain.trailers = Some(last..end);
                 Ok(end)
             }
