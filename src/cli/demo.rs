@@ -15,8 +15,10 @@ use crate::server::{self, RunError};
 /// Runs the demo until it is interrupted.
 pub(super) fn run(options: Options) -> Result<(), Failure> {
     let origins = ["blue", "green"].into_iter().map(start_origin).collect::<io::Result<Vec<Origin>>>();
-    let origins = origins.map_err(|error| RunError::Failed(format!("cannot start the demo's origins: {error}")))?;
-    let mut defaults = Options { origin: Some(origins), access_log: Some(Format::Combined), ..Options::default() };
+    let origins =
+        origins.map_err(|error| RunError::Failed(format!("cannot start the demo's origins: {error}")))?;
+    let mut defaults =
+        Options { origin: Some(origins), access_log: Some(Format::Combined), ..Options::default() };
     if options.port.is_none() && TcpListener::bind(("127.0.0.1", 8080)).is_err() {
         complain("port 8080 is in use, so the demo takes a free one");
         defaults.port = Some(0);
@@ -106,11 +108,14 @@ fn answer(mut stream: &TcpStream, colour: &str, head: &str, content: &[u8]) -> i
         "" => plain("200 OK", format!("hello from the {colour} origin\n").as_bytes())?,
         "echo" => plain("200 OK", &[head.as_bytes(), content].concat())?,
         "bytes" => {
-            let count = path.rsplit('/').next().and_then(|count| count.parse().ok()).unwrap_or(1024).min(1 << 26);
+            let count =
+                path.rsplit('/').next().and_then(|count| count.parse().ok()).unwrap_or(1024).min(1 << 26);
             plain("200 OK", &vec![b'x'; count])?;
         }
         "stream" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+            stream.write_all(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n",
+            )?;
             for count in 1..=10 {
                 let line = format!("{count} of 10 from {colour}\n");
                 stream.write_all(format!("{:x}\r\n{line}\r\n", line.len()).as_bytes())?;

@@ -86,7 +86,10 @@ fn usage(error: &clap::Error) -> u8 {
     }
     let text = error.to_string();
     let cause = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: ")).unwrap_or("ringway --help shows what there is");
+    let tip = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("tip: "))
+        .unwrap_or("ringway --help shows what there is");
     complain(&format!("{cause}; {tip}"));
     EXIT_USAGE
 }
@@ -140,7 +143,12 @@ fn announce(settings: &Settings, started: &Started) {
     let addresses = started.listening.iter().map(|address| format!("http://{address}")).collect();
     complain(&format!("listening on {}", list(addresses)));
     let cores = started.cores.iter().map(ToString::to_string).collect();
-    complain(&format!("cores {}; {}; up to {} descriptors", list(cores), started.driver, started.descriptors));
+    complain(&format!(
+        "cores {}; {}; up to {} descriptors",
+        list(cores),
+        started.driver,
+        started.descriptors
+    ));
     if let Some(note) = &started.driver_note {
         complain(note);
     }

@@ -9,7 +9,8 @@ use super::{ConfigError, Options};
 /// # Errors
 /// It cannot be read, is no TOML, or has a key or value that means nothing; with line and column.
 pub(super) fn read(path: &Path) -> Result<Options, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| failure(path, format!("cannot be read: {error}")))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| failure(path, format!("cannot be read: {error}")))?;
     toml::from_str(&text).map_err(|error| failure(path, place(&text, &error)))
 }
 

@@ -38,7 +38,9 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Size, String> {
-        let size = text.parse::<ByteSize>().map_err(|_| format!("{text:?} is no size; sizes are written like 32KiB or 10MiB"))?;
+        let size = text
+            .parse::<ByteSize>()
+            .map_err(|_| format!("{text:?} is no size; sizes are written like 32KiB or 10MiB"))?;
         Ok(Size(size.as_u64()))
     }
 }
@@ -202,7 +204,8 @@ impl Options {
     fn settings(self) -> Result<Settings, String> {
         let origins = self.origin.unwrap_or_default();
         if origins.is_empty() {
-            return Err("no origin is given; say where requests go, such as --origin http://127.0.0.1:9001".to_owned());
+            return Err("no origin is given; say where requests go, such as --origin http://127.0.0.1:9001"
+                .to_owned());
         }
         let via = self.via.unwrap_or_else(|| "ringway".to_owned());
         if !authority::is_valid(via.as_bytes()) {
@@ -213,9 +216,21 @@ impl Options {
         }
         let defaults = Limits::default();
         let limits = Limits {
-            head_bytes_max: bounded("max-head", self.max_head, defaults.head_bytes_max, KIB, HEAD_BYTES_CEILING)?,
+            head_bytes_max: bounded(
+                "max-head",
+                self.max_head,
+                defaults.head_bytes_max,
+                KIB,
+                HEAD_BYTES_CEILING,
+            )?,
             fields_max: self.max_fields.unwrap_or(defaults.fields_max),
-            target_bytes_max: bounded("max-target", self.max_target, defaults.target_bytes_max, 16, HEAD_BYTES_CEILING)?,
+            target_bytes_max: bounded(
+                "max-target",
+                self.max_target,
+                defaults.target_bytes_max,
+                16,
+                HEAD_BYTES_CEILING,
+            )?,
             body_bytes_max: self.max_body.map(|size| size.0).or(defaults.body_bytes_max),
             retries_max: self.retries.unwrap_or(defaults.retries_max),
             pool_idle_max: self.pool_size.unwrap_or(defaults.pool_idle_max),
@@ -260,7 +275,13 @@ fn span(given: Option<Span>, default: Duration) -> Duration {
     given.map_or(default, |span| span.0)
 }
 
-fn bounded(key: &str, given: Option<Size>, default: usize, least: usize, most: usize) -> Result<usize, String> {
+fn bounded(
+    key: &str,
+    given: Option<Size>,
+    default: usize,
+    least: usize,
+    most: usize,
+) -> Result<usize, String> {
     let Some(Size(size)) = given else { return Ok(default) };
     usize::try_from(size)
         .ok()

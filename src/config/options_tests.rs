@@ -12,7 +12,11 @@ fn flags(args: &[&str]) -> Options {
 }
 
 fn file(text: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("ringway-options-{}-{:x}.toml", std::process::id(), fastrand::u64(..)));
+    let path = std::env::temp_dir().join(format!(
+        "ringway-options-{}-{:x}.toml",
+        std::process::id(),
+        fastrand::u64(..)
+    ));
     std::fs::write(&path, text).unwrap();
     path
 }
@@ -36,8 +40,25 @@ fn an_origin_is_all_that_must_be_given() {
 
 #[test]
 fn the_file_says_the_same_in_the_same_words() {
-    let args = ["--origin", "http://a:1,http://b:2", "--port", "0", "--cores", "2", "--max-head", "16KiB",
-        "--head-timeout", "5s", "--trusted-proxy", "10.0.0.0/8", "--upstream-host", "--access-log", "json", "--driver", "epoll"];
+    let args = [
+        "--origin",
+        "http://a:1,http://b:2",
+        "--port",
+        "0",
+        "--cores",
+        "2",
+        "--max-head",
+        "16KiB",
+        "--head-timeout",
+        "5s",
+        "--trusted-proxy",
+        "10.0.0.0/8",
+        "--upstream-host",
+        "--access-log",
+        "json",
+        "--driver",
+        "epoll",
+    ];
     let text = "origin = ['http://a:1', 'http://b:2']\nport = 0\ncores = 2\nmax-head = '16KiB'\nhead-timeout = '5s'\n\
                 trusted-proxy = ['10.0.0.0/8']\nupstream-host = true\naccess-log = 'json'\ndriver = 'epoll'\n";
     assert_eq!(with_file(&[], text).unwrap(), flags(&args).into_settings(None).unwrap());
@@ -70,14 +91,21 @@ fn the_file_is_blamed_with_line_and_column() {
 #[test]
 fn values_out_of_bounds_are_refused() {
     for args in [
-        ["--max-head", "64KiB"], ["--max-head", "1"], ["--max-fields", "0"], ["--max-fields", "257"],
-        ["--max-target", "32KiB"], ["--cores", "0"], ["--via", "a b"],
+        ["--max-head", "64KiB"],
+        ["--max-head", "1"],
+        ["--max-fields", "0"],
+        ["--max-fields", "257"],
+        ["--max-target", "32KiB"],
+        ["--cores", "0"],
+        ["--via", "a b"],
     ] {
         let mut options = flags(&args);
         options.origin = Some(vec!["http://a".parse().unwrap()]);
         assert!(matches!(options.into_settings(None), Err(ConfigError::Usage(_))), "{args:?}");
     }
-    for args in [["--head-timeout", "0s"], ["--port", "65536"], ["--origin", "x"], ["--trusted-proxy", "10.0.0.0/99"]] {
+    for args in
+        [["--head-timeout", "0s"], ["--port", "65536"], ["--origin", "x"], ["--trusted-proxy", "10.0.0.0/99"]]
+    {
         assert!(Cli::try_parse_from([&["ringway"][..], &args].concat()).is_err(), "{args:?}");
     }
 }

@@ -40,7 +40,8 @@ impl FromStr for Origin {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Origin, String> {
-        let url = |problem: &str| format!("{text:?} {problem}; an origin is a URL such as http://127.0.0.1:9001");
+        let url =
+            |problem: &str| format!("{text:?} {problem}; an origin is a URL such as http://127.0.0.1:9001");
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(url("has no scheme"));
         };

@@ -34,7 +34,11 @@ pub const ANSWER_BYTES_MAX: usize = 2048;
 /// Writes the whole response.
 pub fn write(out: &mut Vec<u8>, answer: &ErrorAnswer<'_>) {
     let mut page = Vec::with_capacity(512);
-    if answer.json { problem(&mut page, answer) } else { html(&mut page, answer) }
+    if answer.json {
+        problem(&mut page, answer)
+    } else {
+        html(&mut page, answer)
+    }
     let code = answer.reason.status();
     let mut digits = itoa::Buffer::new();
     put(out, &[b"HTTP/1.1 ", digits.format(code).as_bytes(), b" ", status::phrase(code).as_bytes(), b"\r\n"]);
@@ -64,7 +68,10 @@ fn html(page: &mut Vec<u8>, answer: &ErrorAnswer<'_>) {
     let code = answer.reason.status();
     let mut digits = itoa::Buffer::new();
     let title = [digits.format(code).as_bytes(), b" ", status::phrase(code).as_bytes()].concat();
-    put(page, &[b"<!doctype html><meta charset=utf-8><title>", &title, b"</title>\n<h1>", &title, b"</h1>\n<p>"]);
+    put(
+        page,
+        &[b"<!doctype html><meta charset=utf-8><title>", &title, b"</title>\n<h1>", &title, b"</h1>\n<p>"],
+    );
     put(page, &[answer.reason.sentence().as_bytes(), b"\n"]);
     if !answer.request_id.is_empty() {
         put(page, &[b"<p>Request <code>"]);
@@ -99,7 +106,9 @@ pub fn prefers_json(accept: &[u8]) -> bool {
         let mut parts = range.split(|&b| b == b';').map(<[u8]>::trim_ascii);
         let media = parts.next().unwrap_or_default();
         let weight = parts.find_map(quality).unwrap_or(1000);
-        if media.eq_ignore_ascii_case(b"application/json") || media.eq_ignore_ascii_case(b"application/problem+json") {
+        if media.eq_ignore_ascii_case(b"application/json")
+            || media.eq_ignore_ascii_case(b"application/problem+json")
+        {
             json = json.max(weight);
         } else if media.eq_ignore_ascii_case(b"text/html") {
             html = html.max(weight);
@@ -117,7 +126,10 @@ fn quality(parameter: &[u8]) -> Option<u32> {
         _ => return None,
     };
     let digits = value.get(2..).unwrap_or_default();
-    let thousandths = [100, 10, 1].iter().zip(digits).map(|(place, digit)| place * u32::from(digit.wrapping_sub(b'0').min(9)));
+    let thousandths = [100, 10, 1]
+        .iter()
+        .zip(digits)
+        .map(|(place, digit)| place * u32::from(digit.wrapping_sub(b'0').min(9)));
     Some(whole + thousandths.sum::<u32>())
 }
 
@@ -146,10 +158,15 @@ mod tests {
                 assert!(out.len() <= ANSWER_BYTES_MAX);
                 let mut raw = [httparse::EMPTY_HEADER; 16];
                 let mut response = httparse::Response::new(&mut raw);
-                let httparse::Status::Complete(head) = response.parse(&out).unwrap() else { panic!("partial") };
+                let httparse::Status::Complete(head) = response.parse(&out).unwrap() else {
+                    panic!("partial")
+                };
                 let length = response.headers.iter().find(|f| f.name == "Content-Length").unwrap().value;
                 assert_eq!(length, (out.len() - head).to_string().as_bytes());
-                assert_eq!(response.headers.iter().any(|f| f.name == "Proxy-Status"), reason.proxy_error().is_some());
+                assert_eq!(
+                    response.headers.iter().any(|f| f.name == "Proxy-Status"),
+                    reason.proxy_error().is_some()
+                );
             }
         }
     }

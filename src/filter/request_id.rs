@@ -6,7 +6,9 @@ pub const ID_BYTES_MAX: usize = 128;
 /// Whether an id may stand in logs, pages and fields as it is.
 pub fn is_harmless(id: &[u8]) -> bool {
     (1..=ID_BYTES_MAX).contains(&id.len())
-        && id.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'=' | b'+' | b'/'))
+        && id
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'=' | b'+' | b'/'))
 }
 
 /// Writes a random number as an id: 32 hexadecimal digits.

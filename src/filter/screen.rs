@@ -103,14 +103,23 @@ mod tests {
     use crate::limits::Limits;
 
     /// The verdict, and what of the wishes can be owned.
-    fn look_at(first: &str, lines: &str, trace: bool) -> Result<(bool, Option<Vec<u8>>, bool, Option<u64>), Reason> {
+    fn look_at(
+        first: &str,
+        lines: &str,
+        trace: bool,
+    ) -> Result<(bool, Option<Vec<u8>>, bool, Option<u64>), Reason> {
         let text = format!("{first}\r\nHost: a\r\n{lines}\r\n");
         let mut fields = Vec::new();
         let head = request::parse(text.as_bytes(), &Limits::default(), &mut fields)?;
         let fields = Fields::new(text.as_bytes(), &fields);
         let body = framing::of_request(head.version, fields).unwrap();
         let wishes = look(head.method, head.version, fields, body, Rules { via: b"ringway", trace })?;
-        Ok((wishes.expects_continue, wishes.upgrade.map(<[u8]>::to_vec), wishes.takes_trailers, wishes.max_forwards))
+        Ok((
+            wishes.expects_continue,
+            wishes.upgrade.map(<[u8]>::to_vec),
+            wishes.takes_trailers,
+            wishes.max_forwards,
+        ))
     }
 
     #[test]
@@ -141,11 +150,14 @@ mod tests {
 
     #[test]
     fn reads_the_wishes() {
-        let (expects, ..) = look_at("POST / HTTP/1.1", "Expect: 100-Continue\r\nContent-Length: 1\r\n", false).unwrap();
+        let (expects, ..) =
+            look_at("POST / HTTP/1.1", "Expect: 100-Continue\r\nContent-Length: 1\r\n", false).unwrap();
         assert!(expects);
-        let (expects, ..) = look_at("POST / HTTP/1.1", "Expect: 100-continue\r\nContent-Length: 0\r\n", false).unwrap();
+        let (expects, ..) =
+            look_at("POST / HTTP/1.1", "Expect: 100-continue\r\nContent-Length: 0\r\n", false).unwrap();
         assert!(!expects);
-        let (_, _, trailers, _) = look_at("GET / HTTP/1.1", "TE: trailers, deflate;q=0.5\r\n", false).unwrap();
+        let (_, _, trailers, _) =
+            look_at("GET / HTTP/1.1", "TE: trailers, deflate;q=0.5\r\n", false).unwrap();
         assert!(trailers);
         let (.., hops) = look_at("OPTIONS * HTTP/1.1", "Max-Forwards: 3\r\n", false).unwrap();
         assert_eq!(hops, Some(2));
@@ -154,9 +166,15 @@ mod tests {
     #[test]
     fn an_upgrade_needs_both_fields_and_must_not_be_http() {
         let upgrade = |lines: &str| look_at("GET / HTTP/1.1", lines, false).unwrap().1;
-        assert_eq!(upgrade("Connection: Upgrade\r\nUpgrade: websocket\r\n").as_deref(), Some(&b"websocket"[..]));
+        assert_eq!(
+            upgrade("Connection: Upgrade\r\nUpgrade: websocket\r\n").as_deref(),
+            Some(&b"websocket"[..])
+        );
         assert_eq!(upgrade("Upgrade: websocket\r\n"), None);
-        assert_eq!(upgrade("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n"), None);
+        assert_eq!(
+            upgrade("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n"),
+            None
+        );
         assert_eq!(upgrade("Connection: Upgrade\r\nUpgrade: HTTP/2.0\r\n"), None);
         assert_eq!(upgrade("Connection: Upgrade\r\nContent-Length: 1\r\nUpgrade: websocket\r\n"), None);
     }

@@ -35,7 +35,13 @@ mod tests {
     #[test]
     fn trusts_the_given_networks_only() {
         let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]);
-        for (peer, want) in [("10.1.2.3", true), ("11.0.0.1", false), ("fd00::1", true), ("::ffff:10.0.0.1", true), ("::1", false)] {
+        for (peer, want) in [
+            ("10.1.2.3", true),
+            ("11.0.0.1", false),
+            ("fd00::1", true),
+            ("::ffff:10.0.0.1", true),
+            ("::1", false),
+        ] {
             assert_eq!(trusted.contains(peer.parse().unwrap()), want, "{peer}");
         }
         assert!(!TrustedProxies::default().contains("127.0.0.1".parse().unwrap()));

@@ -37,7 +37,11 @@ fn decodes_and_leaves_what_follows() {
     for (coded, content, left, ended) in cases {
         for cut in [usize::MAX, 1, 2, 3] {
             let got = decode(coded.as_bytes(), &[cut]).unwrap();
-            assert_eq!(got, (content.as_bytes().to_vec(), left.as_bytes().to_vec(), *ended), "{coded:?} by {cut}");
+            assert_eq!(
+                got,
+                (content.as_bytes().to_vec(), left.as_bytes().to_vec(), *ended),
+                "{coded:?} by {cut}"
+            );
         }
     }
 }
@@ -46,9 +50,28 @@ fn decodes_and_leaves_what_follows() {
 fn refuses_what_is_malformed() {
     let long = format!("5;{}\r\nhello\r\n", "x".repeat(600));
     for bad in [
-        "\r\n", "g\r\n", ";a\r\n", " 5\r\nhello\r\n", "5 \r\nhello\r\n", "5 ;a\r\nhello\r\n", "-5\r\n", "+5\r\n", "0x5\r\n",
-        "5\nhello\r\n", "5\r\nhello\n", "5\r\nhelloX", "5\r\nhello\rX", "5\rX", "5;a\nb\r\n", "5;a\rb\r\n", "5;\0\r\n",
-        "10000000000000000\r\n", "ffffffffffffffff\r\n", "8000000000000000\r\n", "0\r\n\rX", long.as_str(),
+        "\r\n",
+        "g\r\n",
+        ";a\r\n",
+        " 5\r\nhello\r\n",
+        "5 \r\nhello\r\n",
+        "5 ;a\r\nhello\r\n",
+        "-5\r\n",
+        "+5\r\n",
+        "0x5\r\n",
+        "5\nhello\r\n",
+        "5\r\nhello\n",
+        "5\r\nhelloX",
+        "5\r\nhello\rX",
+        "5\rX",
+        "5;a\nb\r\n",
+        "5;a\rb\r\n",
+        "5;\0\r\n",
+        "10000000000000000\r\n",
+        "ffffffffffffffff\r\n",
+        "8000000000000000\r\n",
+        "0\r\n\rX",
+        long.as_str(),
     ] {
         for cut in [usize::MAX, 1] {
             assert_eq!(decode(bad.as_bytes(), &[cut]), Err(BadChunk), "{bad:?} by {cut}");

@@ -157,7 +157,10 @@ pub fn response(
     edits: &ResponseEdits<'_>,
 ) {
     let mut digits = itoa::Buffer::new();
-    put(out, &[b"HTTP/1.1 ", digits.format(head.status).as_bytes(), b" ", head.phrase.within(bytes), b"\r\n"]);
+    put(
+        out,
+        &[b"HTTP/1.1 ", digits.format(head.status).as_bytes(), b" ", head.phrase.within(bytes), b"\r\n"],
+    );
     let mut dated = false;
     for (known, name, value) in fields.iter() {
         match known {

@@ -62,12 +62,17 @@ fn forwarded_fields_of_a_trusted_peer_are_kept_and_extended() {
 fn connection_options_cannot_take_away_what_the_proxy_vouches_for() {
     let text = "GET / HTTP/1.1\r\nHost: a\r\nConnection: host, via, content-length, x-forwarded-for\r\nVia: 1.1 b\r\nContent-Length: 2\r\n\r\n";
     let out = encode_request(text, &RequestEdits { body: BodyLength::Known(2), ..edits() });
-    assert!(out.contains("Host: up\r\n") && out.contains("Via: 1.1 b\r\n") && out.contains("Content-Length: 2\r\n"));
+    assert!(
+        out.contains("Host: up\r\n")
+            && out.contains("Via: 1.1 b\r\n")
+            && out.contains("Content-Length: 2\r\n")
+    );
 }
 
 #[test]
 fn upgrade_and_te_are_said_anew() {
-    let text = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket, h2c\r\nTE: gzip\r\n\r\n";
+    let text =
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket, h2c\r\nTE: gzip\r\n\r\n";
     let out = encode_request(text, &RequestEdits { upgrade: Some(b"websocket"), ..edits() });
     assert!(out.ends_with("Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"), "{out}");
     let out = encode_request(text, &RequestEdits { takes_trailers: true, ..edits() });
@@ -76,7 +81,8 @@ fn upgrade_and_te_are_said_anew() {
 
 #[test]
 fn a_response_is_written_anew() {
-    let text = "HTTP/1.1 200 Fine\r\nServer: s\r\nContent-Length: 03\r\nConnection: close\r\nKeep-Alive: x\r\n\r\n";
+    let text =
+        "HTTP/1.1 200 Fine\r\nServer: s\r\nContent-Length: 03\r\nConnection: close\r\nKeep-Alive: x\r\n\r\n";
     assert_eq!(
         encode_response(text, ResponseBody::Known(3), Persistence::KeepAlive),
         "HTTP/1.1 200 Fine\r\nServer: s\r\nDate: DATE\r\nVia: 1.1 ringway\r\nContent-Length: 3\r\n\r\n"

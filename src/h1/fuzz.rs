@@ -1,7 +1,7 @@
 //! Fuzz bodies: what must hold for any bytes at all. They live beside the code that they fuzz; the
 //! targets in `tests/fuzz` and the run over the corpus in `tests/corpus.rs` only call them.
 //!
-//! Verdicts and values are compared with those of [`reference`], which reads the same bytes by the
+//! Verdicts and values are compared with those of `reference`, which reads the same bytes by the
 //! same rules, but plainly, slowly and with nothing in common. Each body panics where they differ.
 
 mod reference;

@@ -141,7 +141,12 @@ mod tests {
 
     #[test]
     fn refuses_a_bare_line_feed_wherever_it_stands() {
-        for bad in ["\n", "GET / HTTP/1.1\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\n\r\n", "GET / HTTP/1.1\r\n\n"] {
+        for bad in [
+            "\n",
+            "GET / HTTP/1.1\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\n\r\n",
+            "GET / HTTP/1.1\r\n\n",
+        ] {
             assert_eq!(HeadScanner::default().scan(bad.as_bytes()), Err(Malformed::LineEnding), "{bad:?}");
         }
     }

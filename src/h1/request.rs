@@ -86,7 +86,9 @@ fn refusal(error: httparse::Error, head: &[u8], limits: &Limits) -> Reason {
         httparse::Error::Version if is_other_version(line) => Malformed::Version.in_request(),
         _ if line.len() > limits.target_bytes_max + FIRST_LINE_REST_MAX => Reason::TargetTooLong,
         // A bare CR among the field lines ends in the same verdict as one in the first line.
-        httparse::Error::NewLine if line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0") => Reason::BadField,
+        httparse::Error::NewLine if line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0") => {
+            Reason::BadField
+        }
         _ => Reason::BadRequestLine,
     }
 }

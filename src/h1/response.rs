@@ -26,8 +26,7 @@ pub fn parse(head: &[u8], limits: &Limits, lines: &mut Vec<FieldLine>) -> Result
     let mut raw: RawFields<'_> = [const { MaybeUninit::uninit() }; FIELDS_CEILING];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
-    let outcome =
-        config.parse_response_with_uninit_headers(&mut parsed, head, head::slots(&mut raw, limits));
+    let outcome = config.parse_response_with_uninit_headers(&mut parsed, head, head::slots(&mut raw, limits));
     match outcome {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(Malformed::FirstLine),

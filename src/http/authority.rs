@@ -16,8 +16,8 @@ fn after_host(value: &[u8]) -> Option<&[u8]> {
     if let Some(inner) = value.strip_prefix(b"[") {
         let end = memchr::memchr(b']', inner)?;
         let literal = &inner[..end];
-        let valid = !literal.is_empty()
-            && literal.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'));
+        let valid =
+            !literal.is_empty() && literal.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'));
         return valid.then(|| &inner[end + 1..]);
     }
     let end = memchr::memchr(b':', value).unwrap_or(value.len());
@@ -30,7 +30,21 @@ const fn is_reg_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
-            b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b'%'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
         )
 }
 
@@ -40,14 +54,39 @@ mod tests {
 
     #[test]
     fn accepts_names_addresses_and_ports() {
-        for good in ["a", "example.com", "example.com:80", "10.0.0.1:8080", "[::1]", "[2001:db8::1]:443", "a_b.c", "h:"] {
+        for good in [
+            "a",
+            "example.com",
+            "example.com:80",
+            "10.0.0.1:8080",
+            "[::1]",
+            "[2001:db8::1]:443",
+            "a_b.c",
+            "h:",
+        ] {
             assert!(is_valid(good.as_bytes()), "{good}");
         }
     }
 
     #[test]
     fn refuses_everything_else() {
-        for bad in ["", ":80", "a b", "user@host", "a/b", "a:b", "a:123456", "a:80:80", "[::1", "[]", "[::1]x", "a?b", "a#b", "a\\b", "\u{e9}"] {
+        for bad in [
+            "",
+            ":80",
+            "a b",
+            "user@host",
+            "a/b",
+            "a:b",
+            "a:123456",
+            "a:80:80",
+            "[::1",
+            "[]",
+            "[::1]x",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "\u{e9}",
+        ] {
             assert!(!is_valid(bad.as_bytes()), "{bad}");
         }
     }

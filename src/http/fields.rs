@@ -117,10 +117,7 @@ impl<'a> Fields<'a> {
 
     /// The values of every line of one name, in order.
     pub fn values(self, name: Name) -> impl Iterator<Item = &'a [u8]> {
-        self.lines
-            .iter()
-            .filter(move |line| line.known == name)
-            .map(move |line| line.value.within(self.head))
+        self.lines.iter().filter(move |line| line.known == name).map(move |line| line.value.within(self.head))
     }
 
     /// The value of the first line of that name.
@@ -148,7 +145,10 @@ pub fn drop_connection_options(head: &[u8], lines: &mut [FieldLine]) {
             continue;
         }
         for option in list::elements(lines[at].value.within(head)) {
-            if [&b"close"[..], b"keep-alive", b"upgrade", b"te"].iter().any(|o| option.eq_ignore_ascii_case(o)) {
+            if [&b"close"[..], b"keep-alive", b"upgrade", b"te"]
+                .iter()
+                .any(|o| option.eq_ignore_ascii_case(o))
+            {
                 continue;
             }
             for line in lines.iter_mut().filter(|line| line.known == Name::Other) {

@@ -134,7 +134,21 @@ mod tests {
 
     #[test]
     fn refuses_targets_that_fit_no_form() {
-        for bad in ["", "*", "a", "a/b", "ftp://a/b", "http://", "http:///x", "http://u@a/", "/a#b", "/a b", "/\u{e9}", "/\u{7f}", "https:/a"] {
+        for bad in [
+            "",
+            "*",
+            "a",
+            "a/b",
+            "ftp://a/b",
+            "http://",
+            "http:///x",
+            "http://u@a/",
+            "/a#b",
+            "/a b",
+            "/\u{e9}",
+            "/\u{7f}",
+            "https:/a",
+        ] {
             assert_eq!(parse(Method::Get, bad), Err(Reason::BadTarget), "{bad}");
         }
         assert_eq!(parse(Method::Connect, "/"), Err(Reason::BadTarget));

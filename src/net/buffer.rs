@@ -238,11 +238,8 @@ struct Shelves {
 impl BufferPool {
     /// An empty pool.
     pub(crate) fn new() -> BufferPool {
-        let shelves = Shelves {
-            warm: Default::default(),
-            cold: RefCell::default(),
-            unused: Default::default(),
-        };
+        let shelves =
+            Shelves { warm: Default::default(), cold: RefCell::default(), unused: Default::default() };
         BufferPool { shelves: Rc::new(shelves) }
     }
 

@@ -101,7 +101,6 @@ impl Deadlines {
             entry.call_off();
         }
     }
-
 }
 
 impl Entry {

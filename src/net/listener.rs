@@ -104,4 +104,3 @@ impl Listener {
         unsafe { BorrowedFd::borrow_raw(self.inner.as_raw_fd()) }
     }
 }
-

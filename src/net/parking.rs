@@ -4,7 +4,7 @@
 //! A connection that has been quiet for a moment comes here; an epoll instance per core watches all
 //! of them. The first byte brings it back as a task.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,7 +13,7 @@ use monoio::net::TcpStream;
 use slab::Slab;
 
 use super::deadline::Ticks;
-use super::sys::Epoll;
+use super::sys::{self, Epoll};
 
 /// A connection that waits.
 pub(crate) struct Parked {
@@ -28,7 +28,12 @@ pub(crate) struct Parked {
 pub(crate) struct ParkingLot {
     epoll: Epoll,
     parked: RefCell<Slab<Parked>>,
+    /// How many came since memory was last given back.
+    arrivals: Cell<u32>,
 }
+
+/// So many connections leave enough memory behind, of their tasks, to be worth giving back.
+const ARRIVALS_WORTH_A_TRIM: u32 = 256;
 
 impl ParkingLot {
     /// An empty lot.
@@ -36,7 +41,7 @@ impl ParkingLot {
     /// # Errors
     /// No descriptor is left.
     pub(crate) fn new() -> io::Result<ParkingLot> {
-        Ok(ParkingLot { epoll: Epoll::new()?, parked: RefCell::default() })
+        Ok(ParkingLot { epoll: Epoll::new()?, parked: RefCell::default(), arrivals: Cell::default() })
     }
 
     /// Lets a connection wait, at most `limit` from the tick `now`. If it cannot be watched it is closed;
@@ -47,6 +52,7 @@ impl ParkingLot {
         let watched = self.epoll.add(fd.as_fd(), slot.key() as u64).is_ok();
         if watched {
             slot.insert(Parked { fd, peer, until: limit.after(now) });
+            self.arrivals.set(self.arrivals.get() + 1);
         }
         watched
     }
@@ -81,8 +87,13 @@ impl ParkingLot {
         Some(parked)
     }
 
-    /// Closes those whose time is over, and says how many.
+    /// Closes those whose time is over, and says how many. After a wave of arrivals, the memory of
+    /// their tasks goes back to the kernel.
     pub(crate) fn expire(&self, now: u32) -> usize {
+        if self.arrivals.get() >= ARRIVALS_WORTH_A_TRIM {
+            self.arrivals.set(0);
+            sys::trim_heap();
+        }
         let mut parked = self.parked.borrow_mut();
         let before = parked.len();
         parked.retain(|_, waiting| waiting.until > now);

@@ -49,7 +49,10 @@ impl Source {
 
     /// Waits until there is something to read, then takes a buffer and reads it: for heads, which
     /// are mostly still to come.
-    pub(crate) async fn read_when_ready(&mut self, buffer: impl FnOnce() -> Buffer) -> (io::Result<usize>, Buffer) {
+    pub(crate) async fn read_when_ready(
+        &mut self,
+        buffer: impl FnOnce() -> Buffer,
+    ) -> (io::Result<usize>, Buffer) {
         let mut ready = self.ready().await;
         let mut buffer = buffer();
         loop {

@@ -41,6 +41,16 @@ pub(super) fn unmap(memory: NonNull<u8>, bytes: usize) {
     let _ = unsafe { rustix::mm::munmap(memory.as_ptr().cast(), bytes) };
 }
 
+/// Gives memory that the allocator keeps for later back to the kernel.
+#[allow(unsafe_code, reason = "a call of the C library")]
+pub(super) fn trim_heap() {
+    // SAFETY: the call takes the allocator's own locks, and touches only what is free.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
 /// Which direction of a connection ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Direction {

@@ -177,7 +177,8 @@ impl Client {
         let reason = match fault {
             _ if self.watch.read_expired() => Reason::HeadTimeout,
             HeadFault::Malformed { fault: Malformed::TooLarge, past_first_line } => {
-                request::too_large(bytes.bytes(), *past_first_line, &core.limits).unwrap_or(Reason::HeadTooLarge)
+                request::too_large(bytes.bytes(), *past_first_line, &core.limits)
+                    .unwrap_or(Reason::HeadTooLarge)
             }
             HeadFault::Malformed { fault, .. } => fault.in_request(),
             HeadFault::Closed | HeadFault::Failed if bytes.is_empty() => return Next::Close,

@@ -99,7 +99,8 @@ pub(super) async fn run(core: &Core, client: &mut Client, bytes: Buffer, head_le
                 (false, _) if fault.ends_with_close => Then::Reset,
                 (false, _) => Then::Close,
             };
-            let last = answerable.then(|| refusal::answer(core, &received, &mut record, then != Then::Persist));
+            let last =
+                answerable.then(|| refusal::answer(core, &received, &mut record, then != Then::Persist));
             Outcome { last, rest, then, received, record }
         }
     }
@@ -149,7 +150,18 @@ fn admit(core: &Core, received: &mut Received, record: &mut Record) -> Result<Ad
         rest
     });
     let first = received.head_length + data.start..received.head_length + data.end;
-    Ok(Admitted { head, body, asked, expects_continue, takes_trailers, upgrade, max_forwards, upload, first, rest })
+    Ok(Admitted {
+        head,
+        body,
+        asked,
+        expects_continue,
+        takes_trailers,
+        upgrade,
+        max_forwards,
+        upload,
+        first,
+        rest,
+    })
 }
 
 /// Asks endpoints until one answers, or none may be asked any more.
@@ -204,7 +216,10 @@ async fn acquire(
     let tries_max = endpoints.min(1 + core.limits.retries_max as usize);
     loop {
         let place = core.choose_endpoint()?;
-        if !fresh && let Some(connection) = core.pool.take(place, core.deadlines.now(), admitted.head.method.is_idempotent()) {
+        if !fresh
+            && let Some(connection) =
+                core.pool.take(place, core.deadlines.now(), admitted.head.method.is_idempotent())
+        {
             core.counters.reused.increment();
             record.upstream = Some(connection.address);
             return Ok(connection);
@@ -256,7 +271,11 @@ async fn converse(
             core,
             asked: admitted.asked,
             upstream: reader,
-            client: Writer { sink: &mut client.socket.sink, watch: &client.watch, limit: core.times.write_idle },
+            client: Writer {
+                sink: &mut client.socket.sink,
+                watch: &client.watch,
+                limit: core.times.write_idle,
+            },
             progress,
             lines: &mut client.response_lines,
             record,
@@ -274,7 +293,10 @@ async fn converse(
         };
         responded.map_err(|fault| {
             let stale = reused && fault.unanswered;
-            Failure { fault, progress: if stale { retry::Progress::ClosedWhenReused } else { retry::Progress::Beyond } }
+            Failure {
+                fault,
+                progress: if stale { retry::Progress::ClosedWhenReused } else { retry::Progress::Beyond },
+            }
         })?
     };
     match after {

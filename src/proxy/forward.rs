@@ -90,7 +90,9 @@ impl Writer<'_> {
 pub(super) fn next_window(pool: &BufferPool, used: Buffer, last: usize, remaining: Option<u64>) -> Buffer {
     let expected = last.saturating_mul(2);
     let wanted = match remaining {
-        Some(remaining) => usize::try_from(remaining).unwrap_or(usize::MAX).min(expected.max(Class::Medium.room())),
+        Some(remaining) => {
+            usize::try_from(remaining).unwrap_or(usize::MAX).min(expected.max(Class::Medium.room()))
+        }
         None => expected,
     };
     let class = Class::fitting(wanted);

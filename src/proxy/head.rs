@@ -41,7 +41,8 @@ pub(super) async fn receive(
         }
         before_read();
         let window = begun.take();
-        let (result, buffer) = source.read_when_ready(|| window.unwrap_or_else(|| pool.take(Class::Small))).await;
+        let (result, buffer) =
+            source.read_when_ready(|| window.unwrap_or_else(|| pool.take(Class::Small))).await;
         match result {
             Ok(0) => return (Err(HeadFault::Closed), buffer),
             Ok(_) => begun = Some(buffer),

@@ -128,8 +128,9 @@ impl Respond<'_> {
         let (head, head_length, mut window) = self.final_head().await?;
         self.record.first_byte = self.record.elapsed(self.core);
         let fields = Fields::new(&window.bytes()[..head_length], self.lines);
-        let length = framing::of_response(self.asked.method == Method::Head, head.status, head.version, fields)
-            .map_err(|_| Reason::UpstreamBadFraming)?;
+        let length =
+            framing::of_response(self.asked.method == Method::Head, head.status, head.version, fields)
+                .map_err(|_| Reason::UpstreamBadFraming)?;
         let persists = framing::keeps_alive(head.version, fields) && length != BodyLength::UntilClose;
         if head.status == SWITCHING_PROTOCOLS {
             return self.switch(&head, head_length, window);
@@ -167,7 +168,8 @@ impl Respond<'_> {
             watch.clear_read();
             let length = result.map_err(|fault| self.head_fault(&fault, buffer.is_empty()))?;
             let bytes = &buffer.bytes()[..length];
-            let head = response::parse(bytes, &core.limits, self.lines).map_err(|fault| fault.in_response())?;
+            let head =
+                response::parse(bytes, &core.limits, self.lines).map_err(|fault| fault.in_response())?;
             drop_connection_options(bytes, self.lines);
             if !is_interim(head.status) {
                 self.progress.answered.set(true);
@@ -206,7 +208,12 @@ impl Respond<'_> {
     }
 
     /// Turns both connections into a tunnel (RFC 9110, section 7.8).
-    fn switch(&mut self, head: &ResponseHead, head_length: usize, mut rest: Buffer) -> Result<Responded, ResponseFault> {
+    fn switch(
+        &mut self,
+        head: &ResponseHead,
+        head_length: usize,
+        mut rest: Buffer,
+    ) -> Result<Responded, ResponseFault> {
         let bytes = &rest.bytes()[..head_length];
         let protocol = Fields::new(bytes, self.lines).first(Name::Upgrade);
         let Some(protocol) = protocol.filter(|_| self.asked.upgrade) else {
@@ -255,7 +262,8 @@ impl Respond<'_> {
         self.record.bytes += step.data.len() as u64;
         window.narrow(step.data);
         frame(window, content.outgoing.encoder);
-        if content.done && !append_end(window, content.outgoing.encoder, &content.decoder, &self.core.limits) {
+        if content.done && !append_end(window, content.outgoing.encoder, &content.decoder, &self.core.limits)
+        {
             return Err(content.fault(Reason::UpstreamBadTrailer));
         }
         Ok(())
@@ -266,7 +274,8 @@ impl Respond<'_> {
         let mut last = window.len();
         while !content.done {
             self.progress.responding.set(true);
-            window = self.client.write_all(window).await.map_err(|broken| content.fault(client_fault(broken)))?;
+            window =
+                self.client.write_all(window).await.map_err(|broken| content.fault(client_fault(broken)))?;
             window = next_window(&self.core.buffers, window, last, content.decoder.remaining());
             let (result, back) = self.upstream.read(window).await;
             window = back;

@@ -81,10 +81,14 @@ async fn both<A: Future, B: Future>(one: A, two: B) -> (A::Output, B::Output) {
     let (mut first, mut second) = (None, None);
     std::future::poll_fn(|cx| {
         use std::task::Poll;
-        if first.is_none() && let Poll::Ready(output) = one.as_mut().poll(cx) {
+        if first.is_none()
+            && let Poll::Ready(output) = one.as_mut().poll(cx)
+        {
             first = Some(output);
         }
-        if second.is_none() && let Poll::Ready(output) = two.as_mut().poll(cx) {
+        if second.is_none()
+            && let Poll::Ready(output) = two.as_mut().poll(cx)
+        {
             second = Some(output);
         }
         match (first.take(), second.take()) {

@@ -77,7 +77,9 @@ pub(super) fn build(choice: DriverChoice) -> io::Result<(AnyRuntime, InUse)> {
             .build();
         match built {
             Ok(runtime) => {
-                let note = (place > 0).then(|| format!("the kernel refuses better flags for io_uring ({refusal}); Linux 6.1 has them"));
+                let note = (place > 0).then(|| {
+                    format!("the kernel refuses better flags for io_uring ({refusal}); Linux 6.1 has them")
+                });
                 return Ok((AnyRuntime::Uring(runtime), InUse { name, note }));
             }
             Err(error) => refusal = error,

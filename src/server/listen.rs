@@ -20,13 +20,17 @@ pub(super) fn bind_all(host: &Host, port: u16, workers: usize) -> Result<Vec<Gro
         Host::Name(name) => (name.as_str(), port)
             .to_socket_addrs()
             .map_err(|error| {
-                RunError::Failed(format!("cannot look up the host {name}: {error}; use an address of this machine"))
+                RunError::Failed(format!(
+                    "cannot look up the host {name}: {error}; use an address of this machine"
+                ))
             })?
             .collect(),
     };
     let mut groups: Vec<Group> = Vec::with_capacity(addresses.len());
     for mut address in addresses {
-        if port == 0 && let Some(first) = groups.first() {
+        if port == 0
+            && let Some(first) = groups.first()
+        {
             address.set_port(first.address.port());
         }
         groups.push(bind_group(address, workers).map_err(|error| refusal(address, &error))?);
@@ -50,13 +54,18 @@ fn refusal(address: SocketAddr, error: &io::Error) -> RunError {
     let port = address.port();
     RunError::Failed(match error.kind() {
         io::ErrorKind::AddrInUse => {
-            format!("{address} is in use by another process; stop it (ss -ltnp shows which) or choose another --port")
+            format!(
+                "{address} is in use by another process; stop it (ss -ltnp shows which) or choose another --port"
+            )
         }
         io::ErrorKind::PermissionDenied => format!(
             "no permission to listen on port {port}; choose a --port from 1024 on, or grant CAP_NET_BIND_SERVICE"
         ),
         io::ErrorKind::AddrNotAvailable => {
-            format!("{} is no address of this machine; choose another --host (ip addr shows them)", address.ip())
+            format!(
+                "{} is no address of this machine; choose another --host (ip addr shows them)",
+                address.ip()
+            )
         }
         _ => format!("cannot listen on {address}: {error}"),
     })

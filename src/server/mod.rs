@@ -157,7 +157,10 @@ fn control(
             }
             Ok(Event::Stop) => {
                 stopping = true;
-                on_note(&format!("stopping; open exchanges have {} to end", humantime::format_duration(drain)));
+                on_note(&format!(
+                    "stopping; open exchanges have {} to end",
+                    humantime::format_duration(drain)
+                ));
                 tell_all(&Order::Drain);
             }
             Ok(Event::Note(note)) => on_note(&note),

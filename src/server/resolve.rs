@@ -25,7 +25,10 @@ pub(super) fn start(
 ) -> Vec<Endpoint> {
     let unresolved: Vec<Endpoint> = origins
         .iter()
-        .map(|origin| Endpoint { authority: origin.authority(), addresses: origin.address().into_iter().collect() })
+        .map(|origin| Endpoint {
+            authority: origin.authority(),
+            addresses: origin.address().into_iter().collect(),
+        })
         .collect();
     if unresolved.iter().all(|endpoint| !endpoint.addresses.is_empty()) {
         return unresolved;
@@ -41,7 +44,10 @@ pub(super) fn start(
         }
     };
     for endpoint in endpoints.iter().filter(|endpoint| endpoint.addresses.is_empty()) {
-        on_note(&format!("the origin {} has no address yet; it is looked up again and again", endpoint.authority));
+        on_note(&format!(
+            "the origin {} has no address yet; it is looked up again and again",
+            endpoint.authority
+        ));
     }
     endpoints
 }
@@ -98,11 +104,16 @@ mod tests {
 
     #[test]
     fn names_are_looked_up_and_failures_keep_the_last_addresses() {
-        let origins: Vec<Origin> =
-            ["http://localhost:81", "http://name.invalid:82"].iter().map(|url| url.parse().unwrap()).collect();
+        let origins: Vec<Origin> = ["http://localhost:81", "http://name.invalid:82"]
+            .iter()
+            .map(|url| url.parse().unwrap())
+            .collect();
         let known = vec![
             Endpoint { authority: "localhost:81".to_owned(), addresses: vec![] },
-            Endpoint { authority: "name.invalid:82".to_owned(), addresses: vec!["192.0.2.1:82".parse().unwrap()] },
+            Endpoint {
+                authority: "name.invalid:82".to_owned(),
+                addresses: vec!["192.0.2.1:82".parse().unwrap()],
+            },
         ];
         let found = look_up(&origins, &known);
         assert!(found[0].addresses.iter().any(|address| address.ip().is_loopback()), "{found:?}");

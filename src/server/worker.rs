@@ -77,7 +77,8 @@ pub(super) fn start_all(
             let events = events.clone();
             spawn(&format!("worker-{place}"), move || {
                 let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(setup)));
-                let ended = ended.unwrap_or_else(|panic| Err(format!("worker {place} panicked: {}", message(&*panic))));
+                let ended = ended
+                    .unwrap_or_else(|panic| Err(format!("worker {place} panicked: {}", message(&*panic))));
                 let _ = events.send(Event::Ended(ended.map(Box::new)));
             })?;
             Ok(Handle { orders })
@@ -90,7 +91,8 @@ fn run(setup: Setup) -> Result<Totals, String> {
     let fail = |error: io::Error| format!("worker {} cannot start: {error}", setup.place);
     // Where pinning is refused the worker runs unpinned, which is slower but not wrong.
     if !core_affinity::set_for_current(setup.core) {
-        let _ = setup.events.send(Event::Note(format!("worker {} could not be pinned to its core", setup.place)));
+        let _ =
+            setup.events.send(Event::Note(format!("worker {} could not be pinned to its core", setup.place)));
     }
     let choice: DriverChoice = setup.settings.driver;
     let (mut runtime, in_use) = driver::build(choice).map_err(fail)?;
@@ -176,7 +178,8 @@ fn serve(core: &Rc<Core>, fd: OwnedFd, peer: SocketAddr, events: &flume::Sender<
     monoio::spawn(async move {
         if let Err(panic) = guarded(proxy::serve(core.clone(), fd, peer)).await {
             core.counters.panics.increment();
-            let _ = events.send(Event::Note(format!("a connection from {peer} panicked: {}", message(&*panic))));
+            let _ =
+                events.send(Event::Note(format!("a connection from {peer} panicked: {}", message(&*panic))));
         }
     });
 }

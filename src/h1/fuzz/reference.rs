@@ -84,9 +84,9 @@ impl<'a> Plain<'a> {
         Some(Plain { first: [b""; 3], fields })
     }
 
-    /// The values of every field of that name, which is given in lower case.
+    /// The values of every field of that name, in any case.
     pub(super) fn values(&self, name: &str) -> Vec<&'a [u8]> {
-        let is_named = |(written, _): &&(&[u8], &[u8])| written.to_ascii_lowercase() == name.as_bytes();
+        let is_named = |(written, _): &&(&[u8], &[u8])| written.eq_ignore_ascii_case(name.as_bytes());
         self.fields.iter().filter(is_named).map(|&(_, value)| value).collect()
     }
 }
@@ -149,7 +149,7 @@ fn declared_length(version: Version, plain: &Plain<'_>, otherwise: BodyLength) -
             digits_only.then_some(BodyLength::Known(value.unsigned_abs()))
         }
         ([coding], []) => {
-            let chunked = coding.to_ascii_lowercase() == b"chunked" && version == Version::Http11;
+            let chunked = coding.eq_ignore_ascii_case(b"chunked") && version == Version::Http11;
             chunked.then_some(BodyLength::Chunked)
         }
         _ => None,
