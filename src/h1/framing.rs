@@ -89,7 +89,8 @@ fn declared(version: Version, fields: Fields<'_>) -> Result<Option<BodyLength>, 
     for (name, _, value) in fields.iter() {
         match name {
             Name::ContentLength => {
-                if length.replace(content_length(value)?).is_some() {
+                let earlier = length.replace(content_length(value)?);
+                if earlier.is_some() {
                     return Err(BadFraming::RepeatedLength);
                 }
             }

@@ -7,7 +7,6 @@
 mod reference;
 
 use std::fmt;
-use std::ops::Range;
 
 use self::reference::{Plain, Stop};
 use super::body::{BadBody, Decoder, Encoder};
@@ -369,11 +368,9 @@ fn assert_trailers_are_harmless(section: &[u8]) {
     };
     let mut out = Vec::new();
     encode::trailers(&mut out, Fields::new(section, &lines));
-    let written = reference::chunked(&out);
-    assert_eq!((written.content.len(), written.end), (0, Ok(out.len())), "not one last chunk was written");
-    let written = written.trailers.map_or(Vec::new(), |section: Range<usize>| {
-        Plain::section(&out[section]).expect("what was written is well-formed").fields
-    });
+    let section = out.strip_prefix(b"0\r\n").expect("the last chunk comes first");
+    assert_eq!(reference::head_end(section), Ok(section.len()), "not one section was written");
+    let written = Plain::section(section).expect("what was written is well-formed").fields;
     for field in written {
         assert!(plain.fields.contains(&field), "a trailer field was made up");
         assert_eq!(Name::recognise(field.0), Name::Other, "a trailer field could change a decision");

@@ -184,7 +184,6 @@ impl Client {
             HeadFault::Closed | HeadFault::Failed if bytes.is_empty() => return Next::Close,
             HeadFault::Closed | HeadFault::Failed => Reason::ClientClosed,
         };
-        core.counters.requests.increment();
         let lines = std::mem::take(&mut self.request_lines);
         let received = Received { bytes, head_length: 0, head: None, lines };
         let outcome = exchange::refuse(core, received, Record::begin(core), reason);

@@ -177,6 +177,7 @@ impl Core {
         let endpoints = self.endpoints();
         let endpoint = endpoints.get(place).ok_or(Reason::NoEndpoint)?;
         self.counters.connects.increment();
+        let place = (place, self.pool.generation());
         connect::connect(&self.deadlines, place, endpoint, self.limits.times.connect).await
     }
 

@@ -1,9 +1,8 @@
-//! One direction of a connection with its time limit, and the windows that content passes through.
+//! One direction of a connection, with its time limit.
 
 use std::io;
 
-use crate::net::buffer::Class;
-use crate::net::{Buffer, BufferPool, Sink, Source, Ticks, Watch};
+use crate::net::{Buffer, Sink, Source, Ticks, Watch};
 
 /// How a direction of a connection came to its end before it should have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,24 +82,4 @@ impl Writer<'_> {
         self.watch.clear_write();
         Ok(buffer)
     }
-}
-
-/// An empty window for the next piece of content: as large as what is still to come, where that is
-/// known, but not much larger than what came last.
-pub(super) fn next_window(pool: &BufferPool, used: Buffer, last: usize, remaining: Option<u64>) -> Buffer {
-    let expected = last.saturating_mul(2);
-    let wanted = match remaining {
-        Some(remaining) => {
-            usize::try_from(remaining).unwrap_or(usize::MAX).min(expected.max(Class::Medium.room()))
-        }
-        None => expected,
-    };
-    let class = Class::fitting(wanted);
-    if class == used.class() {
-        let mut window = used;
-        window.clear();
-        return window;
-    }
-    drop(used);
-    pool.take(class)
 }

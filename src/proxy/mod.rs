@@ -1,21 +1,27 @@
 //! The story of one exchange: the only place that strings the steps together.
 //!
 //! ```text
-//!   connection   waits for bytes ─▶ receives a head ─▶ exchange ─▶ sends the last window ─▶ again
-//!                    │ quiet for a moment                              while the next read is under way
+//!   connection   waits for bytes ─▶ receives a head ─▶ exchange ─▶ writes the last window ─▶ again
+//!                    │ quiet for a moment
 //!                    ▼
 //!                parking lot (no task, no buffer)
 //!
-//!   exchange     screen ─▶ choose endpoint ─▶ connect or reuse ─▶ send ─┬▶ respond: head, content
-//!                                 ▲                                     └▶ upload: content, beside it
-//!                                 └──── again, where that is safe ◀── failed unanswered
+//!   exchange     admit ─▶ fetch ───────────────────────────────────────────────────┐
+//!                           │ choose an endpoint, connect or reuse                 │ refusal
+//!                           ▼                                                      ▼
+//!                         converse: send ─┬▶ respond: head, content          an answer of ours
+//!                           ▲             └▶ upload: content, beside it
+//!                           └── again, where that is safe ◀── failed unanswered
 //! ```
 //!
 //! Everything here belongs to one core and is never shared with another.
 
+mod admit;
 mod connection;
+mod converse;
 mod core;
 mod exchange;
+mod fetch;
 mod forward;
 mod head;
 mod record;
@@ -23,6 +29,7 @@ mod refusal;
 mod respond;
 mod tunnel;
 mod upload;
+mod window;
 
 pub(crate) use self::connection::serve;
 pub(crate) use self::core::Core;

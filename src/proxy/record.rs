@@ -29,6 +29,17 @@ impl Received {
         &self.bytes.bytes()[..self.head_length]
     }
 
+    /// What stands where the parts of the first line should, of a request that could not be read.
+    fn first_line(&self) -> (&[u8], &[u8], &str) {
+        const BYTES_MAX: usize = 256;
+        let bytes = self.bytes.bytes();
+        let line = bytes.split(|&b| matches!(b, b'\r' | b'\n')).next().unwrap_or_default();
+        let line = &line[..line.len().min(BYTES_MAX)];
+        let mut words = line.splitn(3, |&b| b == b' ');
+        let method = words.next().filter(|word| !word.is_empty()).unwrap_or(b"-");
+        (method, words.next().unwrap_or(b"-"), words.next().map_or("-", |_| "?"))
+    }
+
     /// The field lines with their bytes.
     pub(crate) fn fields(&self) -> Fields<'_> {
         Fields::new(self.head_bytes(), &self.lines)
@@ -71,8 +82,9 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// A record of an exchange that begins now. The clock is only read if somebody wants to know.
+    /// Counts a request, and makes the record of its exchange, which begins now. The clock is only read if somebody wants to know.
     pub(crate) fn begin(core: &Core) -> Record {
+        core.counters.requests.increment();
         Record {
             started: (core.log.format != Format::Off).then(|| core.clock.now()),
             connect: None,
@@ -105,7 +117,7 @@ impl Record {
         let date = core.date.borrow();
         let (method, target, version) = match &received.head {
             Some(head) => (head.token.within(bytes), head.target_text.within(bytes), head.version.name()),
-            None => (&b"-"[..], &b"-"[..], "-"),
+            None => received.first_line(),
         };
         let line = Line {
             client,

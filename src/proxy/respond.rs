@@ -1,10 +1,11 @@
 //! The upstream's response on its way to the client.
 
 use super::core::Core;
-use super::forward::{Broken, Reader, Writer, next_window};
+use super::forward::{Broken, Reader, Writer};
 use super::head::{self, HeadFault};
 use super::record::Record;
-use super::upload::{Progress, append_end, frame};
+use super::upload::Progress;
+use super::window::{append_end, frame, next_window};
 use crate::error::Reason;
 use crate::h1::body::{BadBody, Decoder, Encoder};
 use crate::h1::encode::{self, Persistence, ResponseBody, ResponseEdits};
@@ -155,7 +156,7 @@ impl Respond<'_> {
     /// Reads the final response's head, passing interim ones on as they come.
     async fn final_head(&mut self) -> Result<(ResponseHead, usize, Buffer), ResponseFault> {
         let mut rest = None;
-        for _ in 0..=INTERIM_RESPONSES_MAX {
+        for interims in 0..=INTERIM_RESPONSES_MAX {
             let (core, watch) = (self.core, self.upstream.watch);
             let mut begun = rest.is_some();
             let (result, mut buffer) =
@@ -166,7 +167,8 @@ impl Respond<'_> {
                 })
                 .await;
             watch.clear_read();
-            let length = result.map_err(|fault| self.head_fault(&fault, buffer.is_empty()))?;
+            let length =
+                result.map_err(|fault| self.head_fault(&fault, interims == 0 && buffer.is_empty()))?;
             let bytes = &buffer.bytes()[..length];
             let head =
                 response::parse(bytes, &core.limits, self.lines).map_err(|fault| fault.in_response())?;

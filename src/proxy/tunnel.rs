@@ -1,7 +1,8 @@
 //! Two connections that pass everything on to each other, after a switch of protocols.
 
 use super::core::Core;
-use super::forward::{Broken, Reader, Writer, next_window};
+use super::forward::{Broken, Reader, Writer};
+use super::window::next_window;
 use crate::error::Reason;
 use crate::net::buffer::Class;
 use crate::net::{Buffer, Sink, Socket, Source, Watch};

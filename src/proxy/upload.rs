@@ -4,12 +4,12 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::core::Core;
-use super::forward::{Broken, Reader, Writer, next_window};
+use super::forward::{Broken, Reader, Writer};
+use super::window::{append_end, frame, next_window};
 use crate::error::Reason;
+use crate::h1::BodyLength;
 use crate::h1::body::{BadBody, Decoder, Encoder};
 use crate::h1::chunked::PREFIX_BYTES_MAX;
-use crate::h1::{BodyLength, encode, head};
-use crate::http::Fields;
 use crate::limits::Limits;
 use crate::net::Buffer;
 use crate::net::buffer::Class;
@@ -20,11 +20,15 @@ pub(super) struct Upload {
     encoder: Encoder,
     taken: u64,
     taken_max: u64,
+    /// Bytes that came behind the content: the next request.
+    rest: Option<Buffer>,
 }
 
 /// What the two directions of an exchange tell each other.
 #[derive(Default)]
 pub(super) struct Progress {
+    /// Content is being read from the client: the request is no longer at hand as a whole.
+    pub(super) uploading: Cell<bool>,
     /// All of the request has gone to the upstream.
     pub(super) uploaded: Cell<bool>,
     /// The upstream has begun its final response.
@@ -38,7 +42,7 @@ pub(super) enum UploadFault {
     /// The client is to blame.
     Client(Reason),
     /// The upstream takes no more. It may have answered all the same.
-    Upstream,
+    Upstream(Broken),
 }
 
 impl Upload {
@@ -46,14 +50,15 @@ impl Upload {
     pub(super) fn new(length: BodyLength, limits: &Limits) -> Upload {
         let encoder = if length == BodyLength::Chunked { Encoder::Chunked } else { Encoder::Plain };
         let taken_max = limits.body_bytes_max.unwrap_or(u64::MAX);
-        Upload { decoder: Decoder::new(length), encoder, taken: 0, taken_max }
+        Upload { decoder: Decoder::new(length), encoder, taken: 0, taken_max, rest: None }
     }
 
-    /// Takes bytes apart in place: where the content lies, and how many were used up.
+    /// Takes bytes apart in place, and says where the content lies. What follows the content is kept
+    /// for [`Upload::rest`].
     ///
     /// # Errors
     /// Why the request is refused.
-    pub(super) fn take(&mut self, bytes: &mut [u8]) -> Result<(Range<usize>, usize), Reason> {
+    pub(super) fn take(&mut self, core: &Core, bytes: &mut [u8]) -> Result<Range<usize>, Reason> {
         let step = self.decoder.step(bytes).map_err(|fault| match fault {
             BadBody::Chunk => Reason::BadChunk,
             BadBody::Trailer => Reason::BadTrailer,
@@ -62,7 +67,19 @@ impl Upload {
         if self.taken > self.taken_max {
             return Err(Reason::BodyTooLarge);
         }
-        Ok((step.data, step.consumed))
+        let rest = &bytes[step.consumed..];
+        if !rest.is_empty() {
+            let mut kept = core.buffers.take(Class::fitting(rest.len()));
+            let fits = kept.append(rest);
+            debug_assert!(fits, "what was in one buffer fits into another");
+            self.rest = Some(kept);
+        }
+        Ok(step.data)
+    }
+
+    /// What the client sent behind the content.
+    pub(super) fn rest(&mut self) -> Option<Buffer> {
+        self.rest.take()
     }
 
     /// Whether all of it has been taken.
@@ -108,44 +125,18 @@ impl Upload {
                     Broken::Closed | Broken::Reset => Reason::ClientClosed,
                 })
             })?;
-            let (data, _) = self.take(window.bytes_mut()).map_err(UploadFault::Client)?;
+            let data = self.take(core, window.bytes_mut()).map_err(UploadFault::Client)?;
             window.narrow(data);
             frame(&mut window, self.encoder);
             if self.is_done() && !append_end(&mut window, self.encoder, &self.decoder, &core.limits) {
                 return Err(UploadFault::Client(Reason::BadTrailer));
             }
-            window = upstream.write_all(window).await.map_err(|_| UploadFault::Upstream)?;
+            window = upstream.write_all(window).await.map_err(UploadFault::Upstream)?;
         }
         progress.uploaded.set(true);
         if !progress.answered.get() {
             upstream.watch.read_within(core.times.first_byte);
         }
         Ok(())
-    }
-}
-
-/// Frames the content of a window where it lies.
-pub(super) fn frame(window: &mut Buffer, encoder: Encoder) {
-    let length = window.len();
-    let mut prefix = [0; PREFIX_BYTES_MAX];
-    // The headroom is larger than any size line, the tailroom than any chunk's end.
-    let fits = window.append(encoder.suffix(length)) && window.prepend(encoder.prefix(length, &mut prefix));
-    debug_assert!(fits, "a window has room for the framing of its content");
-}
-
-/// Appends what ends the message: the last chunk, with the trailer fields if there are any that may
-/// be passed on.
-pub(super) fn append_end(out: &mut Buffer, encoder: Encoder, decoder: &Decoder, limits: &Limits) -> bool {
-    match decoder.trailers() {
-        Some(section) if encoder == Encoder::Chunked => {
-            let mut lines = Vec::new();
-            let mut end = Vec::with_capacity(section.len() + 8);
-            if head::parse_fields(section, limits, &mut lines).is_err() {
-                return false;
-            }
-            encode::trailers(&mut end, Fields::new(section, &lines));
-            out.append(&end)
-        }
-        _ => out.append(encoder.end()),
     }
 }

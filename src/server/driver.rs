@@ -46,8 +46,11 @@ impl AnyRuntime {
     }
 }
 
+/// Sets flags of a ring that is about to be made.
+type SetFlags = fn(&mut io_uring::Builder);
+
 /// Sets of flags for the ring, the best first.
-const RINGS: [(&str, fn(&mut io_uring::Builder)); 3] = [
+const RINGS: [(&str, SetFlags); 3] = [
     ("io_uring (single issuer, deferred task work)", |ring| {
         ring.setup_single_issuer().setup_defer_taskrun();
     }),

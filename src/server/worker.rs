@@ -102,18 +102,20 @@ fn run(setup: Setup) -> Result<Totals, String> {
         let drain = limits.times.drain;
         let endpoints = setup.endpoints.iter().cloned().collect();
         let core = Rc::new(Core::new(setup.place, limits, rules, access_log, endpoints).map_err(fail)?);
+        // Shared on this core only: a clone for each connection must not touch memory of other cores.
+        let events = Rc::new(setup.events);
         let mut listeners = Vec::with_capacity(setup.sockets.len());
         for socket in setup.sockets {
             let listener = Rc::new(Listener::new(socket, nonblocking).map_err(fail)?);
-            monoio::spawn(accept(core.clone(), listener.clone(), setup.events.clone()));
+            monoio::spawn(accept(core.clone(), listener.clone(), events.clone()));
             listeners.push(listener);
         }
-        monoio::spawn(attend_parked(core.clone(), setup.events.clone()));
+        monoio::spawn(attend_parked(core.clone(), events.clone()));
         monoio::spawn(tick(core.clone(), setup.log.clone()));
-        let _ = setup.events.send(Event::Started(in_use));
+        let _ = events.send(Event::Started(in_use));
 
         obey(&core, &setup.orders).await;
-        stop(&core, &listeners, drain, &setup.events).await;
+        stop(&core, &listeners, drain, &events).await;
         carry_log(&core, setup.log.as_ref());
         let mut totals = Totals::default();
         totals.add(&core.counters);
@@ -132,7 +134,12 @@ async fn obey(core: &Core, orders: &flume::Receiver<Order>) {
 }
 
 /// Stops accepting, lets what is in flight end, and gives up on the rest when the time is over.
-async fn stop(core: &Rc<Core>, listeners: &[Rc<Listener>], drain: Duration, events: &flume::Sender<Event>) {
+async fn stop(
+    core: &Rc<Core>,
+    listeners: &[Rc<Listener>],
+    drain: Duration,
+    events: &Rc<flume::Sender<Event>>,
+) {
     for listener in listeners {
         // Those who are in the backlog have been told that they are connected.
         let _ = listener.accept_batch(|fd, peer| begin(core, fd, peer, events));
@@ -149,7 +156,7 @@ async fn stop(core: &Rc<Core>, listeners: &[Rc<Listener>], drain: Duration, even
 }
 
 /// Takes connections for as long as the worker accepts any.
-async fn accept(core: Rc<Core>, listener: Rc<Listener>, events: flume::Sender<Event>) {
+async fn accept(core: Rc<Core>, listener: Rc<Listener>, events: Rc<flume::Sender<Event>>) {
     let mut failing = false;
     while listener.readable().await.is_ok() && !core.is_draining() {
         match listener.accept_batch(|fd, peer| begin(&core, fd, peer, &events)) {
@@ -167,13 +174,13 @@ async fn accept(core: Rc<Core>, listener: Rc<Listener>, events: flume::Sender<Ev
 }
 
 /// Counts a new connection and gives it a task.
-fn begin(core: &Rc<Core>, fd: OwnedFd, peer: SocketAddr, events: &flume::Sender<Event>) {
+fn begin(core: &Rc<Core>, fd: OwnedFd, peer: SocketAddr, events: &Rc<flume::Sender<Event>>) {
     core.counters.accepted.increment();
     core.connection_opened();
     serve(core, fd, peer, events);
 }
 
-fn serve(core: &Rc<Core>, fd: OwnedFd, peer: SocketAddr, events: &flume::Sender<Event>) {
+fn serve(core: &Rc<Core>, fd: OwnedFd, peer: SocketAddr, events: &Rc<flume::Sender<Event>>) {
     let (core, events) = (core.clone(), events.clone());
     monoio::spawn(async move {
         if let Err(panic) = guarded(proxy::serve(core.clone(), fd, peer)).await {
@@ -185,7 +192,7 @@ fn serve(core: &Rc<Core>, fd: OwnedFd, peer: SocketAddr, events: &flume::Sender<
 }
 
 /// Brings parked connections back to life.
-async fn attend_parked(core: Rc<Core>, events: flume::Sender<Event>) {
+async fn attend_parked(core: Rc<Core>, events: Rc<flume::Sender<Event>>) {
     let result = core.lot.attend(|parked| serve(&core, parked.fd, parked.peer, &events)).await;
     if let Err(error) = result {
         let _ = events.send(Event::Note(format!("idle connections can no longer be watched: {error}")));

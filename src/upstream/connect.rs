@@ -20,6 +20,8 @@ pub(crate) struct Connection {
     pub(crate) endpoint: usize,
     /// The address that it leads to.
     pub(crate) address: SocketAddr,
+    /// Which set of endpoints that place belongs to: see [`super::Pool::clear`].
+    pub(crate) generation: u32,
     /// Whether it has served a request before.
     pub(crate) reused: bool,
 }
@@ -30,7 +32,7 @@ pub(crate) struct Connection {
 /// Why the last one failed.
 pub(crate) async fn connect(
     deadlines: &Rc<Deadlines>,
-    place: usize,
+    (place, generation): (usize, u32),
     endpoint: &Endpoint,
     limit: Duration,
 ) -> Result<Connection, Reason> {
@@ -40,7 +42,14 @@ pub(crate) async fn connect(
             match Socket::connect(address).await {
                 Ok(socket) => {
                     let watch = deadlines.watch(socket.fd());
-                    return Ok(Connection { socket, watch, endpoint: place, address, reused: false });
+                    return Ok(Connection {
+                        socket,
+                        watch,
+                        endpoint: place,
+                        generation,
+                        address,
+                        reused: false,
+                    });
                 }
                 Err(error) => reason = failure(&error),
             }

@@ -1,6 +1,6 @@
 //! Idle connections to endpoints, kept by the core that opened them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use super::Connection;
 use crate::net::Ticks;
@@ -14,13 +14,14 @@ struct Idle {
 /// The idle connections of one core, by endpoint, the one used last on top.
 pub(crate) struct Pool {
     shelves: RefCell<Vec<Vec<Idle>>>,
+    generation: Cell<u32>,
     idle_max: usize,
 }
 
 impl Pool {
     /// A pool that keeps at most `idle_max` connections for each endpoint.
     pub(crate) fn new(idle_max: usize) -> Pool {
-        Pool { shelves: RefCell::default(), idle_max }
+        Pool { shelves: RefCell::default(), generation: Cell::new(0), idle_max }
     }
 
     /// The connection to that endpoint that was used last, if one is still open and quiet. Those
@@ -43,6 +44,9 @@ impl Pool {
 
     /// Keeps a connection whose last response was fully framed, or closes it if there are enough.
     pub(crate) fn put(&self, connection: Connection, now: u32) {
+        if connection.generation != self.generation.get() {
+            return connection.socket.close();
+        }
         connection.watch.clear_read();
         connection.watch.clear_write();
         let mut shelves = self.shelves.borrow_mut();
@@ -68,8 +72,15 @@ impl Pool {
         }
     }
 
-    /// Closes all connections to endpoints that are no longer there, after a change of addresses.
+    /// Which set of endpoints connections are opened to now.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation.get()
+    }
+
+    /// Closes all connections, after a change of the endpoints' addresses; those in use are closed
+    /// when they come back.
     pub(crate) fn clear(&self) {
+        self.generation.set(self.generation.get().wrapping_add(1));
         self.shelves.borrow_mut().clear();
     }
 }

@@ -1,0 +1,75 @@
+//! Reading a request, and deciding whether it is served.
+
+use std::ops::Range;
+
+use super::core::Core;
+use super::record::{Received, Record, RequestId};
+use super::respond::Asked;
+use super::upload::Upload;
+use crate::error::Reason;
+use crate::filter::{request_id, screen};
+use crate::h1::{BodyLength, RequestHead, framing, request};
+use crate::http::fields::drop_connection_options;
+use crate::http::{Fields, Name, Span};
+
+/// A request that is served.
+pub(super) struct Admitted {
+    pub(super) head: RequestHead,
+    pub(super) body: BodyLength,
+    pub(super) asked: Asked,
+    pub(super) expects_continue: bool,
+    pub(super) takes_trailers: bool,
+    /// The protocol to switch to, if the client offers one that is passed on.
+    pub(super) upgrade: Option<Span>,
+    pub(super) max_forwards: Option<u64>,
+    pub(super) upload: Upload,
+    /// Where the content lies that came with the head.
+    pub(super) first: Range<usize>,
+    /// Whether that is all of it.
+    pub(super) whole: bool,
+}
+
+/// Reads the request, decides whether it is served, and takes apart what came of its content.
+pub(super) fn admit(core: &Core, received: &mut Received, record: &mut Record) -> Result<Admitted, Reason> {
+    record.request_id = RequestId::Made(request_id::render(core.random.borrow_mut().u128(..)));
+    let (bytes, tail) = received.bytes.bytes_mut().split_at_mut(received.head_length);
+    let head = request::parse(bytes, &core.limits, &mut received.lines)?;
+    received.head = Some(head);
+    drop_connection_options(bytes, &mut received.lines);
+    let fields = Fields::new(bytes, &received.lines);
+    if let Some(id) = fields.first(Name::XRequestId).filter(|id| request_id::is_harmless(id)) {
+        record.request_id = RequestId::Kept(Span::of(bytes, id));
+    }
+    let body = framing::of_request(head.version, fields).map_err(framing::BadFraming::in_request)?;
+    let rules = screen::Rules { via: core.rules.via.as_bytes(), trace: core.rules.trace };
+    let wishes = screen::look(head.method, head.version, fields, body, rules)?;
+    if let (BodyLength::Known(length), Some(most)) = (body, core.limits.body_bytes_max)
+        && length > most
+    {
+        return Err(Reason::BodyTooLarge);
+    }
+    let asked = Asked {
+        method: head.method,
+        version: head.version,
+        keep_alive: framing::keeps_alive(head.version, fields),
+        upgrade: wishes.upgrade.is_some(),
+    };
+    let (upgrade, expects_continue) = (wishes.upgrade.map(|p| Span::of(bytes, p)), wishes.expects_continue);
+    let (takes_trailers, max_forwards) = (wishes.takes_trailers, wishes.max_forwards);
+    let mut upload = Upload::new(body, &core.limits);
+    let data = upload.take(core, tail)?;
+    let first = received.head_length + data.start..received.head_length + data.end;
+    let whole = upload.is_done();
+    Ok(Admitted {
+        head,
+        body,
+        asked,
+        expects_continue,
+        takes_trailers,
+        upgrade,
+        max_forwards,
+        upload,
+        first,
+        whole,
+    })
+}

@@ -1,0 +1,222 @@
+//! One try at an endpoint: the request out, the response back.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use super::admit::Admitted;
+use super::connection::Client;
+use super::core::Core;
+use super::exchange::Then;
+use super::forward::{Broken, Reader, Writer};
+use super::record::{Received, Record};
+use super::respond::{After, Respond, Responded, ResponseFault};
+use super::tunnel;
+use super::upload::{Progress, UploadFault};
+use crate::error::Reason;
+use crate::h1::chunked::PREFIX_BYTES_MAX;
+use crate::h1::encode::{self, RequestEdits};
+use crate::http::Name;
+use crate::limits::TRAILER_BYTES_MAX;
+use crate::net::Buffer;
+use crate::net::buffer::Class;
+use crate::upstream::{Connection, Endpoint, retry};
+
+/// What a try is made of.
+pub(super) struct Conversation<'a> {
+    pub(super) core: &'a Core,
+    pub(super) client: &'a mut Client,
+    pub(super) received: &'a Received,
+    pub(super) admitted: &'a mut Admitted,
+    pub(super) record: &'a mut Record,
+    pub(super) progress: &'a Progress,
+}
+
+/// A try that succeeded.
+pub(super) struct Ended {
+    /// The end of the response, still to be written.
+    pub(super) last: Option<Buffer>,
+    pub(super) then: Then,
+}
+
+/// A try that failed.
+pub(super) struct Failure {
+    pub(super) fault: ResponseFault,
+    pub(super) progress: retry::Progress,
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Failure {
+        Failure { fault: reason.into(), progress: retry::Progress::Beyond }
+    }
+}
+
+/// Sends the request over one connection and passes the response on. The connection goes back to the
+/// pool if its response was complete, and is closed otherwise.
+pub(super) async fn converse(
+    mut conversation: Conversation<'_>,
+    mut connection: Connection,
+) -> Result<Ended, Failure> {
+    let core = conversation.core;
+    let endpoints = core.endpoints();
+    let endpoint = endpoints.get(connection.endpoint).ok_or(Reason::NoEndpoint)?;
+    let out = conversation.request_bytes(endpoint)?;
+    send(core, &mut connection, out).await?;
+    let Responded { last, after } = conversation.responded(&mut connection).await.map_err(|fault| {
+        let stale = connection.reused && fault.unanswered;
+        let progress = if stale { retry::Progress::ClosedWhenReused } else { retry::Progress::Beyond };
+        Failure { fault, progress }
+    })?;
+    match after {
+        After::Complete { reusable, keep_alive } => {
+            if reusable {
+                core.pool.put(connection, core.deadlines.now());
+            } else {
+                connection.socket.close();
+            }
+            let then = match (keep_alive, conversation.progress.uploaded.get()) {
+                (true, _) => Then::Persist,
+                (false, true) => Then::Close,
+                (false, false) => Then::CloseWhileSending,
+            };
+            Ok(Ended { last: Some(last), then })
+        }
+        After::Tunnel(rest) => {
+            conversation.tunnel(connection, last, rest).await;
+            Ok(Ended { last: None, then: Then::Close })
+        }
+    }
+}
+
+/// Sends the head and what came with it.
+async fn send(core: &Core, connection: &mut Connection, out: Buffer) -> Result<(), Failure> {
+    let Connection { socket, watch, reused, .. } = connection;
+    let mut writer = Writer { sink: &mut socket.sink, watch, limit: core.times.upstream_idle };
+    let whole = out.len();
+    match writer.write_counted(out).await {
+        Ok(_) => Ok(()),
+        // A fresh connection whose peer takes no more may have been answered already.
+        Err((Broken::Reset | Broken::Closed, _)) if !*reused => Ok(()),
+        Err((Broken::TimedOut, _)) => Err(Reason::UpstreamWriteTimeout.into()),
+        Err((Broken::Reset | Broken::Closed, left)) => {
+            let progress = if left == whole { retry::Progress::NotSent } else { retry::Progress::Beyond };
+            Err(Failure { fault: Reason::UpstreamReset.into(), progress })
+        }
+    }
+}
+
+impl Conversation<'_> {
+    /// Passes the response on, with the rest of the request going out beside it.
+    async fn responded(&mut self, connection: &mut Connection) -> Result<Responded, ResponseFault> {
+        let (core, progress) = (self.core, self.progress);
+        let Connection { socket, watch, .. } = connection;
+        let Client { socket: client, watch: client_watch, response_lines, .. } = &mut *self.client;
+        if self.admitted.whole || self.admitted.expects_continue {
+            watch.read_within(core.times.first_byte);
+        }
+        let respond = Respond {
+            core,
+            asked: self.admitted.asked,
+            upstream: Reader { source: &mut socket.source, watch, limit: Some(core.times.upstream_idle) },
+            client: Writer { sink: &mut client.sink, watch: client_watch, limit: core.times.write_idle },
+            progress,
+            lines: response_lines,
+            record: self.record,
+        };
+        if self.admitted.whole {
+            return respond.run().await;
+        }
+        progress.uploading.set(true);
+        let from =
+            Reader { source: &mut client.source, watch: client_watch, limit: Some(core.times.body_idle) };
+        let to = Writer { sink: &mut socket.sink, watch, limit: core.times.upstream_idle };
+        let upload = self.admitted.upload.run(core, from, to, progress, self.admitted.expects_continue);
+        beside(respond.run(), upload).await
+    }
+
+    /// The request as the endpoint gets it: the head, and the content that has come so far.
+    fn request_bytes(&self, endpoint: &Endpoint) -> Result<Buffer, Reason> {
+        let Conversation { core, client, received, admitted, record, .. } = self;
+        let bytes = received.head_bytes();
+        let fields = received.fields();
+        let asked_host = match admitted.head.target.authority() {
+            Some(authority) => authority.within(bytes),
+            None => fields.first(Name::Host).unwrap_or_default(),
+        };
+        let own_name = core.rules.upstream_host || asked_host.is_empty();
+        let edits = RequestEdits {
+            target: admitted.head.target.origin_form(bytes, admitted.head.method),
+            host: if own_name { endpoint.authority.as_bytes() } else { asked_host },
+            client: client.address(),
+            trusted: client.trusted,
+            forwarded_host: asked_host,
+            via: core.rules.via.as_bytes(),
+            request_id: record.request_id.bytes(received),
+            body: admitted.body,
+            expects_continue: admitted.expects_continue,
+            upgrade: admitted.upgrade.map(|protocol| protocol.within(bytes)),
+            takes_trailers: admitted.takes_trailers,
+            max_forwards: admitted.max_forwards,
+        };
+        let mut scratch = core.scratch.borrow_mut();
+        scratch.clear();
+        encode::request(&mut *scratch, bytes, &admitted.head, fields, &edits);
+        let content = &received.bytes.bytes()[admitted.first.clone()];
+        let most = scratch.len() + content.len() + PREFIX_BYTES_MAX + TRAILER_BYTES_MAX;
+        let mut out = core.buffers.take(Class::fitting(most));
+        let fits = out.append(&scratch);
+        debug_assert!(fits, "a head fits into a buffer");
+        if admitted.upload.append(&mut out, content, &core.limits) {
+            Ok(out)
+        } else {
+            Err(Reason::BadTrailer)
+        }
+    }
+
+    /// Passes the switch of protocols on, and then everything else.
+    async fn tunnel(&mut self, mut connection: Connection, head: Buffer, rest: Buffer) {
+        let core = self.core;
+        self.progress.responding.set(true);
+        let Client { socket, watch, .. } = &mut *self.client;
+        let mut writer = Writer { sink: &mut socket.sink, watch, limit: core.times.write_idle };
+        if writer.write_all(head).await.is_err() {
+            self.record.reason = Reason::ClientClosed;
+            return;
+        }
+        let theirs = (&mut connection.socket, &connection.watch);
+        let sent_ahead = self.admitted.upload.rest();
+        (self.record.reason, self.record.bytes) =
+            tunnel::run(core, (socket, watch), theirs, sent_ahead, rest).await;
+    }
+}
+
+/// Runs the response with the upload beside it. The response decides when the exchange is over; an
+/// upload that the client breaks ends it too, one that the upstream refuses does not.
+async fn beside(
+    respond: impl Future<Output = Result<Responded, ResponseFault>>,
+    upload: impl Future<Output = Result<(), UploadFault>>,
+) -> Result<Responded, ResponseFault> {
+    // A response that is cut here must not look whole, however it is framed.
+    let cut = |reason| Err(ResponseFault { reason, unanswered: false, ends_with_close: true });
+    let (mut respond, upload) = (pin!(respond), pin!(upload));
+    let mut upload: Option<Pin<_>> = Some(upload);
+    poll_fn(|cx| {
+        if let Poll::Ready(responded) = respond.as_mut().poll(cx) {
+            return Poll::Ready(responded);
+        }
+        if let Some(running) = upload.as_mut()
+            && let Poll::Ready(result) = running.as_mut().poll(cx)
+        {
+            upload = None;
+            match result {
+                Err(UploadFault::Client(reason)) => return Poll::Ready(cut(reason)),
+                Err(UploadFault::Upstream(Broken::TimedOut)) => {
+                    return Poll::Ready(cut(Reason::UpstreamWriteTimeout));
+                }
+                Err(UploadFault::Upstream(Broken::Closed | Broken::Reset)) | Ok(()) => {}
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}

@@ -1,0 +1,88 @@
+//! Asking endpoints until one answers, or none may be asked any more.
+
+use super::admit::Admitted;
+use super::connection::Client;
+use super::converse::{Conversation, Ended, converse};
+use super::core::Core;
+use super::record::{Received, Record};
+use super::respond::ResponseFault;
+use super::upload::Progress;
+use crate::error::Reason;
+use crate::upstream::Connection;
+use crate::upstream::retry::{self, Try};
+
+/// Fetches the response and passes it on, up to its last window. The progress says how far the last
+/// try had come.
+pub(super) async fn fetch(
+    core: &Core,
+    client: &mut Client,
+    received: &Received,
+    admitted: &mut Admitted,
+    record: &mut Record,
+) -> (Result<Ended, ResponseFault>, Progress) {
+    let mut retries = 0;
+    let mut refused = 0;
+    loop {
+        let progress = Progress::default();
+        progress.uploaded.set(admitted.whole);
+        // Where one pooled connection was stale, the others may be too.
+        let pooled = retries == 0;
+        let connection = match acquire(core, admitted, pooled, &mut refused, record).await {
+            Ok(connection) => connection,
+            Err(reason) => return (Err(reason.into()), progress),
+        };
+        let conversation = Conversation { core, client, received, admitted, record, progress: &progress };
+        let failure = match converse(conversation, connection).await {
+            Ok(ended) => return (Ok(ended), progress),
+            Err(failure) => failure,
+        };
+        let last = Try {
+            progress: failure.progress,
+            idempotent: admitted.head.method.is_idempotent(),
+            replayable: !progress.uploading.get() && !progress.responding.get(),
+            retries,
+            retries_max: core.limits.retries_max,
+        };
+        if !retry::may_retry(last) {
+            return (Err(failure.fault), progress);
+        }
+        core.counters.retries.increment();
+        retries += 1;
+    }
+}
+
+/// A connection to the next endpoint that takes one: a pooled one where that is wanted and there is
+/// one. Each endpoint is tried once, as far as retries go.
+async fn acquire(
+    core: &Core,
+    admitted: &Admitted,
+    pooled: bool,
+    refused: &mut usize,
+    record: &mut Record,
+) -> Result<Connection, Reason> {
+    let tries_max = core.endpoints().len().min(1 + core.limits.retries_max as usize);
+    let repeatable = admitted.whole && admitted.head.method.is_idempotent();
+    loop {
+        let place = core.choose_endpoint()?;
+        if pooled && let Some(connection) = core.pool.take(place, core.deadlines.now(), repeatable) {
+            core.counters.reused.increment();
+            record.upstream = Some(connection.address);
+            return Ok(connection);
+        }
+        let before = record.elapsed(core);
+        match core.connect(place).await {
+            Ok(connection) => {
+                record.upstream = Some(connection.address);
+                record.connect = before.and_then(|before| Some(record.elapsed(core)?.saturating_sub(before)));
+                return Ok(connection);
+            }
+            Err(reason) => {
+                *refused += 1;
+                if *refused >= tries_max {
+                    return Err(reason);
+                }
+                core.counters.retries.increment();
+            }
+        }
+    }
+}
