@@ -98,7 +98,11 @@ fn imports_only_point_down() {
         for import in imports(&text) {
             let Some(below) = layer_of(&import) else { continue };
             let sibling_room = import == module || (io_room && import == "net");
-            let allowed = sibling_room || below < layer || (layer == BOTTOM && below == BOTTOM) || module == "main" || module == "cli" && import == "server";
+            let allowed = sibling_room
+                || below < layer
+                || (layer == BOTTOM && below == BOTTOM)
+                || module == "main"
+                || module == "cli" && import == "server";
             if !allowed {
                 wrong.push(format!("{room} (layer {layer}) imports {import} (layer {below})"));
             }
@@ -109,16 +113,25 @@ fn imports_only_point_down() {
 
 #[test]
 fn the_pure_layers_do_no_io_and_read_no_clock() {
-    const FORBIDDEN: &[&str] =
-        &["monoio", "std::fs", "std::net::Tcp", "std::thread", "Instant::now", "SystemTime::now", "println!", "static mut"];
+    const FORBIDDEN: &[&str] = &[
+        "monoio",
+        "std::fs",
+        "std::net::Tcp",
+        "std::thread",
+        "Instant::now",
+        "SystemTime::now",
+        "println!",
+        "static mut",
+    ];
     /// What a file at the edge of the pure layers is allowed, and why.
     const ALLOWED: &[(&str, &str)] = &[
-        ("clock.rs", "SystemTime::now"),  // the clock
-        ("config/file.rs", "std::fs"),    // reads the configuration
+        ("clock.rs", "SystemTime::now"), // the clock
+        ("config/file.rs", "std::fs"),   // reads the configuration
     ];
     let net = layer_of("net").unwrap();
     for (room, text) in rooms() {
-        let pure = layer_of(top_module(&room)).is_some_and(|layer| layer < net) && !IO_ROOMS.contains(&room.as_str());
+        let pure = layer_of(top_module(&room)).is_some_and(|layer| layer < net)
+            && !IO_ROOMS.contains(&room.as_str());
         for word in FORBIDDEN.iter().filter(|_| pure) {
             let allowed = ALLOWED.contains(&(room.as_str(), word));
             let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
@@ -149,6 +162,10 @@ fn every_room_says_who_it_is_and_keeps_its_size() {
 
 fn is_function(line: &str) -> bool {
     let words = line.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
-    let words = words.trim_start_matches("pub ").trim_start_matches("const ").trim_start_matches("async ").trim_start_matches("unsafe ");
+    let words = words
+        .trim_start_matches("pub ")
+        .trim_start_matches("const ")
+        .trim_start_matches("async ")
+        .trim_start_matches("unsafe ");
     words.starts_with("fn ")
 }

@@ -6,13 +6,13 @@ use std::thread;
 use std::time::Duration;
 
 /// What `/letters` holds.
-pub const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz";
+pub(crate) const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz";
 
 /// How long a connection may be quiet, so that no thread outlives the tests for long.
 const QUIET_TIME: Duration = Duration::from_secs(120);
 
 /// Starts it; it goes on until the process ends.
-pub fn start() -> SocketAddr {
+pub(crate) fn start() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {

@@ -11,14 +11,14 @@ use std::time::Duration;
 const START_TIME: Duration = Duration::from_secs(60);
 
 /// A running proxy; it ends with its value.
-pub struct Proxy {
+pub(crate) struct Proxy {
     child: Child,
     address: SocketAddr,
     said: Receiver<String>,
 }
 
 /// Runs a test in front of an origin, on one driver after the other.
-pub fn on_each_driver(origin: SocketAddr, test: impl Fn(&Proxy)) {
+pub(crate) fn on_each_driver(origin: SocketAddr, test: impl Fn(&Proxy)) {
     for driver in ["io_uring", "epoll"] {
         match Proxy::start(origin, driver) {
             Ok(proxy) => test(&proxy),
@@ -68,12 +68,12 @@ impl Proxy {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// The URL of a path on it.
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 }

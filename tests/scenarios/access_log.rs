@@ -3,7 +3,9 @@
 use std::thread;
 use std::time::Instant;
 
-use crate::support::{Driver, Origin, PATIENCE, Proxy, Setup, get, get_with, ms, ok, on_each_driver, post};
+use crate::support::{
+    Driver, Origin, PATIENCE, Proxy, Setup, Signal, get, get_with, ms, ok, on_each_driver, post,
+};
 
 fn logging(driver: Driver, origin: &Origin, format: &str) -> Proxy {
     Proxy::with(driver, origin, &["--access-log", format])
@@ -32,7 +34,7 @@ fn nothing_is_logged_unless_asked_for() {
         let origin = Origin::echo();
         let mut proxy = Proxy::to(driver, &origin);
         proxy.get("/");
-        proxy.signal(libc::SIGTERM);
+        proxy.signal(Signal::TERM);
         proxy.wait(PATIENCE);
         assert_eq!(proxy.stdout(), "");
     });
@@ -164,14 +166,14 @@ fn lines_say_why_an_exchange_ended() {
             while let Some(head) = peer.head() {
                 match head.target() {
                     "/truncated" => {
-                        return drop(peer.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"));
+                        return peer.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello");
                     }
                     "/closed" => return,
-                    "/garbage" => return drop(peer.send("garbage\r\n\r\n")),
+                    "/garbage" => return peer.send("garbage\r\n\r\n"),
                     "/never" => return peer.hang(),
                     "/endless" => {
                         peer.send("HTTP/1.1 200 OK\r\n\r\n");
-                        while peer.send([0; 64 * 1024]) {}
+                        while peer.try_send([0; 64 * 1024]) {}
                         return;
                     }
                     _ => {}
@@ -250,7 +252,7 @@ fn lines_are_written_within_a_moment_and_all_of_them_before_the_end() {
             client.ask(get(&format!("/{count}")));
         }
         drop(client);
-        proxy.signal(libc::SIGTERM);
+        proxy.signal(Signal::TERM);
         assert_eq!(proxy.wait(PATIENCE).code(), Some(0));
         proxy.logged(&["/499 "]);
         assert_eq!(proxy.stdout().lines().count(), 501);
@@ -273,7 +275,7 @@ fn a_reader_that_never_reads_does_not_hold_the_proxy_up() {
         let grown = proxy.resident_kib().saturating_sub(before);
         assert!(grown < 128 * 1024, "{grown} KiB more");
         drop(client);
-        proxy.signal(libc::SIGTERM);
+        proxy.signal(Signal::TERM);
         assert_eq!(proxy.wait(PATIENCE).code(), Some(0));
     });
 }
@@ -289,7 +291,7 @@ fn a_reader_that_has_gone_does_not_end_the_proxy() {
             assert_eq!(proxy.get("/").text(), "hello");
             thread::sleep(ms(120));
         }
-        proxy.signal(libc::SIGTERM);
+        proxy.signal(Signal::TERM);
         assert_eq!(proxy.wait(PATIENCE).code(), Some(0));
     });
 }

@@ -61,19 +61,9 @@ fn requests_of_every_size_around_that_of_a_buffer_pass() {
         let mut client = proxy.client();
         for size in sizes() {
             let content = noise(size, 4);
-            let mut chunked = (post_chunked_head("/", "")
-                + &format!(
-                    "{size:x}
-"
-                ))
-                .into_bytes();
+            let mut chunked = (post_chunked_head("/", "") + &format!("{size:x}\r\n")).into_bytes();
             chunked.extend_from_slice(&content);
-            chunked.extend_from_slice(
-                b"
-0
-
-",
-            );
+            chunked.extend_from_slice(b"\r\n0\r\n\r\n");
             for request in [post("/", &content), chunked] {
                 assert_eq!(client.ask(request).text(), format!("{size}"));
                 assert_same(origin.requests().last().unwrap().body(), &content);
@@ -146,22 +136,8 @@ fn with_trailers(head: usize, size: usize) -> (Vec<u8>, Vec<u8>) {
     let trailers: String = (0..80).map(|n| format!("n{n}:v\r\n")).collect();
     let around = head + "ffff\r\n\r\n0\r\n".len() + trailers.len() + 2;
     let content = noise(size - around, 8);
-    let size_line = format!(
-        "{:04x}
-",
-        content.len()
-    );
-    let coded = [
-        size_line.as_bytes(),
-        &content,
-        b"
-0
-",
-        trailers.as_bytes(),
-        b"
-",
-    ]
-    .concat();
+    let size_line = format!("{:04x}\r\n", content.len());
+    let coded = [size_line.as_bytes(), &content, b"\r\n0\r\n", trailers.as_bytes(), b"\r\n"].concat();
     (coded, content)
 }
 

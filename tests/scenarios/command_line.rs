@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 use crate::support::proxy::run;
-use crate::support::{Driver, Origin, Proxy, Setup, get_with, on_each_driver};
+use crate::support::{Driver, Origin, Proxy, Setup, Signal, get_with, on_each_driver};
 
 const ORIGIN: [&str; 2] = ["--origin", "http://127.0.0.1:9"];
 
@@ -249,7 +249,7 @@ fn the_demo_needs_nothing_else() {
         client.broken_response();
         proxy.logged(&["/bytes/100000", " 200 "]);
         assert!(proxy.stderr().contains("curl"));
-        proxy.signal(libc::SIGINT);
+        proxy.signal(Signal::INT);
         assert_eq!(proxy.wait(crate::support::PATIENCE).code(), Some(0));
     });
 }

@@ -231,7 +231,7 @@ fn an_origin_that_sends_interim_responses_without_end_is_given_up() {
     on_each_driver(|driver| {
         let origin = Origin::start(|peer| {
             if peer.request().is_some() {
-                while peer.send("HTTP/1.1 102 Processing\r\n\r\n") {}
+                while peer.try_send("HTTP/1.1 102 Processing\r\n\r\n") {}
             }
         });
         let proxy = Proxy::to(driver, &origin);

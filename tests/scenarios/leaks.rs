@@ -26,30 +26,28 @@ fn evil(peer: &mut Peer, target: &str) -> bool {
     match target {
         "/hang" | "/unread" => peer.hang(),
         "/reset" => peer.reset(),
-        "/garbage" => drop(peer.send("garbage\n")),
-        "/half-a-head" => drop(peer.send("HTTP/1.1 200 OK\r\nX: ")),
+        "/garbage" => peer.send("garbage\n"),
+        "/half-a-head" => peer.send("HTTP/1.1 200 OK\r\nX: "),
         "/half-a-head-and-hang" => {
             peer.send("HTTP/1.1 200 OK\r\nX: ");
             peer.hang();
         }
-        "/half-a-body" => drop(peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello")),
+        "/half-a-body" => peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello"),
         "/half-a-body-and-hang" => {
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello");
             peer.hang();
         }
-        "/bad-chunk" => {
-            drop(peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nx"))
-        }
-        "/more" => return peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi and more"),
+        "/bad-chunk" => peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nx"),
+        "/more" => return peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi and more"),
         "/endless" => {
             peer.send("HTTP/1.1 200 OK\r\n\r\n");
-            while peer.send([0; 16 * 1024]) {}
+            while peer.try_send([0; 16 * 1024]) {}
         }
         "/tunnel" => {
             peer.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nhello");
             peer.some().ok();
         }
-        _ => return peer.send(ok("hello")),
+        _ => return peer.try_send(ok("hello")),
     }
     false
 }

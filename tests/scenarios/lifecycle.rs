@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Client, End, Origin, Proxy, Setup, assert_limit, eventually, get, get_with, ms, noise, ok,
+    Client, End, Origin, Proxy, Setup, Signal, assert_limit, eventually, get, get_with, ms, noise, ok,
     on_each_driver, post,
 };
 
@@ -27,7 +27,7 @@ fn slow_or_not() -> Origin {
 #[test]
 fn a_signal_closes_idle_connections_and_ends_the_proxy_at_once() {
     on_each_driver(|driver| {
-        for signal in [libc::SIGTERM, libc::SIGINT] {
+        for signal in [Signal::TERM, Signal::INT] {
             let origin = Origin::echo();
             let mut proxy = Proxy::to(driver, &origin);
             // One that never said a word, one that rests for a moment, one that was put aside.
@@ -56,7 +56,7 @@ fn what_is_in_flight_at_the_signal_is_answered_and_told_to_close() {
         let mut client = proxy.client();
         client.send(get("/slow"));
         eventually("the request is in flight", || origin.requests().len() == 1);
-        proxy.signal(libc::SIGTERM);
+        proxy.signal(Signal::TERM);
         let response = client.response();
         assert_eq!(response.text(), "/slow");
         assert!(response.says_close());
@@ -83,7 +83,7 @@ fn a_response_that_had_begun_at_the_signal_is_finished() {
         let mut client = proxy.client();
         client.send(get("/"));
         let head = client.head();
-        proxy.signal(libc::SIGTERM);
+        proxy.signal(Signal::TERM);
         assert_eq!(head.status(), 200);
         assert_eq!(client.exactly(content.len()), content);
         client.expect_end();
@@ -99,7 +99,7 @@ fn requests_that_wait_behind_one_in_flight_are_answered_or_refused_by_a_close() 
         let mut client = proxy.client();
         client.send(get("/slow") + &get("/behind"));
         eventually("the request is in flight", || origin.requests().len() == 1);
-        proxy.signal(libc::SIGTERM);
+        proxy.signal(Signal::TERM);
         let response = client.response();
         assert_eq!(response.text(), "/slow");
         if !response.says_close() {
@@ -118,7 +118,7 @@ fn no_connection_is_taken_after_the_signal() {
         let mut client = proxy.client();
         client.send(get("/slow"));
         eventually("the request is in flight", || origin.requests().len() == 1);
-        proxy.signal(libc::SIGTERM);
+        proxy.signal(Signal::TERM);
         eventually("connections are refused", || TcpStream::connect(proxy.address()).is_err());
         assert_eq!(client.response().text(), "/slow");
         assert_eq!(proxy.wait(SOON).code(), Some(0));
@@ -137,7 +137,7 @@ fn draining_has_a_limit() {
         client.send(get("/"));
         eventually("the request is in flight", || origin.requests().len() == 1);
         let started = Instant::now();
-        proxy.signal(libc::SIGTERM);
+        proxy.signal(Signal::TERM);
         proxy.wait(SOON + ms(700));
         assert_limit(started, ms(700));
         client.expect_end();
@@ -148,7 +148,7 @@ fn draining_has_a_limit() {
 #[test]
 fn a_second_signal_ends_the_proxy_at_once() {
     on_each_driver(|driver| {
-        for second in [libc::SIGTERM, libc::SIGINT] {
+        for second in [Signal::TERM, Signal::INT] {
             let origin = Origin::start(|peer| {
                 peer.request();
                 peer.hang();
@@ -157,7 +157,7 @@ fn a_second_signal_ends_the_proxy_at_once() {
             let mut client = proxy.client();
             client.send(get("/"));
             eventually("the request is in flight", || origin.requests().len() == 1);
-            proxy.signal(libc::SIGTERM);
+            proxy.signal(Signal::TERM);
             eventually("it drains", || proxy.stderr().contains("stopping"));
             let started = Instant::now();
             proxy.signal(second);
@@ -181,7 +181,7 @@ fn a_tunnel_does_not_hold_the_end_up_for_longer_than_the_drain() {
         let mut client = proxy.client();
         client.send(get_with("/", "Connection: upgrade\r\nUpgrade: x\r\n"));
         assert_eq!(client.head().status(), 101);
-        proxy.signal(libc::SIGTERM);
+        proxy.signal(Signal::TERM);
         proxy.wait(SOON);
         client.expect_end();
     });
@@ -310,7 +310,7 @@ fn an_origin_that_is_down_at_the_start_is_no_error() {
     on_each_driver(|driver| {
         let (address, _held) = crate::support::proxy::refusing_port();
         let mut proxy = Setup::new(driver).args(&["--origin", &format!("http://{address}")]).start();
-        proxy.signal(libc::SIGTERM);
+        proxy.signal(Signal::TERM);
         assert_eq!(proxy.wait(SOON).code(), Some(0));
     });
 }

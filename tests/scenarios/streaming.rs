@@ -47,7 +47,7 @@ fn a_client_that_does_not_read_costs_a_window_and_not_the_response() {
             let piece = if chunked { chunk(&piece) } else { piece };
             peer.send(head);
             for _ in 0..GIB / (64 * 1024) {
-                if !peer.send(&piece) {
+                if !peer.try_send(&piece) {
                     return;
                 }
                 counting.fetch_add(piece.len(), Ordering::SeqCst);
@@ -87,7 +87,7 @@ fn an_origin_that_does_not_read_costs_a_window_and_not_the_request() {
         let sending = thread::spawn(move || {
             sender.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {GIB}\r\n\r\n"));
             let piece = noise(64 * 1024, 1);
-            while sender.send(&piece) {
+            while sender.try_send(&piece) {
                 counting.fetch_add(piece.len(), Ordering::SeqCst);
             }
         });
@@ -219,7 +219,7 @@ fn content_passes_both_ways_at_once() {
         for request in [post("/", &content), chunked] {
             let mut client = proxy.client();
             let mut sender = client.sender();
-            let sending = thread::spawn(move || sender.send(request));
+            let sending = thread::spawn(move || sender.try_send(request));
             assert_same(client.response().body(), &content);
             assert!(sending.join().unwrap());
         }
@@ -258,7 +258,7 @@ fn upload_to_early_origin(driver: Driver, then: fn(&mut crate::support::origin::
     for request in [post("/", &content), chunked] {
         let mut client = proxy.client();
         let mut sender = client.sender();
-        let sending = thread::spawn(move || sender.send(request));
+        let sending = thread::spawn(move || sender.try_send(request));
         let response = client.response();
         assert_eq!((response.status(), response.text().as_str()), (413, "no!"));
         assert!(response.says_close());
@@ -312,7 +312,7 @@ fn a_client_that_leaves_in_the_middle_of_a_response_ends_the_exchange() {
         let origin = Origin::start(|peer| {
             if peer.request().is_some() {
                 peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n");
-                while peer.send([0; 64 * 1024]) {}
+                while peer.try_send([0; 64 * 1024]) {}
             }
         });
         let proxy = Proxy::to(driver, &origin);

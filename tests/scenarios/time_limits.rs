@@ -23,7 +23,7 @@ fn a_head_has_a_limit_from_its_first_byte_however_steadily_it_drips() {
             // Stops by itself once the proxy has closed.
             head.bytes().all(|byte| {
                 thread::sleep(ms(20));
-                sender.send([byte])
+                sender.try_send([byte])
             })
         });
         let response = client.response();
@@ -143,7 +143,7 @@ fn a_client_that_takes_no_more_of_a_response_is_given_up() {
         let origin = Origin::start(|peer| {
             if peer.request().is_some() {
                 peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n");
-                while peer.send([0; 64 * 1024]) {}
+                while peer.try_send([0; 64 * 1024]) {}
             }
         });
         let proxy = Proxy::with(driver, &origin, &["--write-timeout", "700ms"]);

@@ -116,7 +116,7 @@ fn an_origin_that_takes_no_more_of_the_request_is_504() {
             Proxy::with(driver, &origin, &["--upstream-timeout", "500ms", "--first-byte-timeout", "500ms"]);
         let mut client = proxy.client();
         let mut sender = client.sender();
-        let sending = std::thread::spawn(move || sender.send(post("/", &noise(30_000_000, 1))));
+        let sending = std::thread::spawn(move || sender.try_send(post("/", &noise(30_000_000, 1))));
         let response = client.response();
         assert_error(&response, 504, "connection_write_timeout");
         assert!(response.says_close());
@@ -200,7 +200,7 @@ fn many_clients_of_a_failing_origin_are_all_told() {
             if peer.request().is_some() {
                 match peer.index % 3 {
                     0 => peer.reset(),
-                    1 => drop(peer.send("garbage\r\n\r\n")),
+                    1 => peer.send("garbage\r\n\r\n"),
                     _ => {}
                 }
             }

@@ -11,6 +11,8 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(crate) use rustix::process::Signal;
+
 pub(crate) use client::Client;
 pub(crate) use message::{chunk, get, get_with, ok, post, post_chunked_head};
 pub(crate) use origin::Origin;

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::PATIENCE;
 use super::message::{Head, ok, text};
 use super::wire::{Broken, Content, End, Framing, Wire};
@@ -248,14 +250,19 @@ impl Peer {
         self.wire().to_end()
     }
 
-    /// Sends all of it; says whether the proxy took it.
-    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.wire().send(bytes)
+    /// Sends all of it, as far as that is possible.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.wire().try_send(bytes);
+    }
+
+    /// Sends all of it; says whether that was possible.
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.wire().try_send(bytes)
     }
 
     /// Sends every byte in a segment of its own.
-    pub(crate) fn send_bytewise(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.wire().send_bytewise(bytes)
+    pub(crate) fn send_bytewise(&mut self, bytes: impl AsRef<[u8]>) {
+        self.wire().send_bytewise(bytes);
     }
 
     /// Says that no more will be sent.
@@ -284,10 +291,7 @@ impl Peer {
 /// Waits until the peer of a connection has closed it, and leaves whatever it sent unread, so that a
 /// sender runs into a full window.
 fn wait_for_close(stream: &TcpStream) {
-    use std::os::fd::AsRawFd as _;
-    let mut state = libc::pollfd { fd: stream.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
-    let bound = libc::c_int::try_from(PATIENCE.as_millis()).unwrap();
-    // SAFETY: one structure, which lives through the call, and a descriptor that is open.
-    #[allow(unsafe_code, reason = "the standard library has no poll")]
-    let _ = unsafe { libc::poll(&raw mut state, 1, bound) };
+    let mut state = [PollFd::new(stream, PollFlags::RDHUP)];
+    let bound = Timespec::try_from(PATIENCE).unwrap();
+    let _ = poll(&mut state, Some(&bound));
 }

@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
+
 use super::client::{Client, Response};
 use super::origin::Origin;
-use super::{Driver, PATIENCE};
+use super::{Driver, PATIENCE, Signal};
 
 /// What a child has written to one of its outputs.
 #[derive(Clone, Default)]
@@ -215,11 +217,8 @@ impl Proxy {
     }
 
     /// Sends the proxy a signal.
-    pub(crate) fn signal(&self, signal: i32) {
-        // SAFETY: the process is our child and was not waited for, so the number is still its own.
-        #[allow(unsafe_code, reason = "the standard library can only kill")]
-        let sent = unsafe { libc::kill(libc::pid_t::try_from(self.child.id()).unwrap(), signal) };
-        assert_eq!(sent, 0);
+    pub(crate) fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Waits until the proxy has ended by itself.

@@ -68,17 +68,18 @@ impl Wire {
         &self.stream
     }
 
-    /// Sends all of it; says whether the peer's kernel took it.
-    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+    /// Sends all of it; says whether the kernel took it, which it does until it knows that the peer
+    /// has gone.
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
 
     /// Sends every byte in a segment of its own.
-    pub(crate) fn send_bytewise(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        bytes.as_ref().iter().all(|byte| {
+    pub(crate) fn send_bytewise(&mut self, bytes: impl AsRef<[u8]>) {
+        for byte in bytes.as_ref() {
             thread::sleep(Duration::from_micros(100));
-            self.send([*byte])
-        })
+            self.try_send([*byte]);
+        }
     }
 
     /// Says that no more will be sent.
@@ -123,11 +124,6 @@ impl Wire {
 
     fn rest(&self) -> &[u8] {
         &self.pending[self.at..]
-    }
-
-    /// Whether anything has come that was not looked at. Does not read.
-    pub(crate) fn has_pending(&self) -> bool {
-        !self.rest().is_empty()
     }
 
     /// Reads until at least a byte is there, and takes what is there.
