@@ -93,7 +93,7 @@ catalogue! {
     UpstreamBadFraming: 502, "upstream_bad_framing", "The server's answer has no clear length.", "http_protocol_error";
     UpstreamHeadTooLarge: 502, "upstream_head_too_large", "The header section of the server's answer is too large.", "http_response_header_section_size";
     UpstreamBadChunk: 502, "upstream_bad_chunk", "The chunked coding of the server's answer is malformed.", "http_protocol_error";
-    UpstreamBadTrailer: 502, "upstream_bad_trailer", "The trailer section of the server's answer is malformed or too large.", "http_response_trailer_section_size";
+    UpstreamBadTrailer: 502, "upstream_bad_trailer", "The trailer section of the server's answer is malformed or too large.", "http_protocol_error";
     UpstreamTruncated: 502, "upstream_truncated", "The server's answer broke off.", "http_response_incomplete";
     UpstreamBadUpgrade: 502, "upstream_bad_upgrade", "The server switched protocols without being asked.", "http_upgrade_failed";
 

@@ -73,7 +73,7 @@ fn offered<'a>(value: &'a [u8], fields: Fields<'_>) -> Option<&'a [u8]> {
         protocol.get(..3).is_some_and(|p| p.eq_ignore_ascii_case(b"h2c"))
             || protocol.get(..4).is_some_and(|p| p.eq_ignore_ascii_case(b"http"))
     };
-    list::elements(value).next().filter(|protocol| confirmed && !is_http(protocol))
+    list::tokens(value).next().filter(|protocol| confirmed && !is_http(protocol))
 }
 
 /// Whether a Via field has an entry of that name: `protocol name comment` (RFC 9110, section 7.6.3).

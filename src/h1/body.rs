@@ -127,6 +127,7 @@ impl TrailerSection {
         let before = self.bytes.len();
         self.bytes.extend_from_slice(&more[..more.len().min(TRAILER_BYTES_MAX + 1 - before)]);
         match self.scanner.scan(&self.bytes).map_err(|_| BadBody::Trailer)? {
+            Some(end) if end > TRAILER_BYTES_MAX => Err(BadBody::Trailer),
             Some(end) => {
                 self.bytes.truncate(end);
                 Ok((end - before, true))
@@ -228,8 +229,10 @@ mod tests {
     #[test]
     fn a_trailer_section_has_a_limit() {
         let bytes = [&b"0\r\nA: "[..], &[b'x'; TRAILER_BYTES_MAX]].concat();
+        let ended = [&b"0\r\nA: "[..], &[b'x'; TRAILER_BYTES_MAX - 6], b"\r\n\r\n"].concat();
         for cut in [1, 1000, 100_000] {
             assert_eq!(feed(BodyLength::Chunked, &bytes, cut).map(|_| ()), Err(BadBody::Trailer));
+            assert_eq!(feed(BodyLength::Chunked, &ended, cut).map(|_| ()), Err(BadBody::Trailer));
         }
     }
 }

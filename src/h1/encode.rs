@@ -136,7 +136,7 @@ pub struct ResponseEdits<'a> {
 /// How the content of a response goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseBody {
-    /// There is none, and the fields that speak of its length stay as the upstream wrote them: HEAD, 304.
+    /// There is none, and a length that the upstream tells stays as it wrote it: HEAD, 304.
     Described,
     /// There is none, and nothing may speak of its length: 1xx, 204.
     Forbidden,
@@ -165,7 +165,6 @@ pub fn response(
     for (known, name, value) in fields.iter() {
         match known {
             Name::ContentLength if edits.body != ResponseBody::Described => continue,
-            Name::TransferEncoding if edits.body == ResponseBody::Described => {}
             _ if known.is_hop_by_hop() => continue,
             Name::Date => dated = true,
             _ => {}

@@ -151,7 +151,7 @@ fn is_coding(element: &[u8]) -> bool {
 pub fn keeps_alive(version: Version, fields: Fields<'_>) -> bool {
     let mut keep = version == Version::Http11;
     for value in fields.values(Name::Connection) {
-        for option in list::elements(value) {
+        for option in list::tokens(value) {
             if option.eq_ignore_ascii_case(b"close") {
                 return false;
             }

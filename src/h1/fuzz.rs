@@ -53,7 +53,7 @@ pub fn request_head(bytes: &[u8]) {
         drop_connection_options(bytes, &mut lines);
         let fields = Fields::new(bytes, &lines);
         for edits in request_edits(bytes, &head, fields, body) {
-            assert_request_survives(bytes, &head, fields, &edits);
+            assert_request_survives(bytes, &head, fields, &edits, &plain);
         }
     }
 }
@@ -129,7 +129,13 @@ fn widest() -> Limits {
     Limits { fields_max: FIELDS_CEILING, target_bytes_max: HEAD_BYTES_CEILING, ..Limits::default() }
 }
 
-fn assert_request_survives(bytes: &[u8], head: &RequestHead, fields: Fields<'_>, edits: &RequestEdits<'_>) {
+fn assert_request_survives(
+    bytes: &[u8],
+    head: &RequestHead,
+    fields: Fields<'_>,
+    edits: &RequestEdits<'_>,
+    plain: &Plain<'_>,
+) {
     let mut out = Vec::new();
     encode::request(&mut out, bytes, head, fields, edits);
     let texts = [
@@ -152,11 +158,11 @@ fn assert_request_survives(bytes: &[u8], head: &RequestHead, fields: Fields<'_>,
     let written = Fields::new(&out, &again);
     assert_eq!(framing::of_request(read.version, written), Ok(edits.body));
     assert_eq!(written.first(Name::Host), Some(edits.host));
-    assert_fields_survive(fields, written);
+    assert_fields_survive(fields, written, plain);
 }
 
 /// Fields that mean nothing here pass as they are, those of one connection do not, and Via grows.
-fn assert_fields_survive(before: Fields<'_>, after: Fields<'_>) {
+fn assert_fields_survive(before: Fields<'_>, after: Fields<'_>, plain: &Plain<'_>) {
     let passes = |name| matches!(name, Name::Other | Name::Accept | Name::Referer | Name::UserAgent);
     assert_eq!(pairs(before, passes), pairs(after, passes));
     assert_eq!(before.values(Name::Via).count() + 1, after.values(Name::Via).count());
@@ -171,6 +177,13 @@ fn assert_fields_survive(before: Fields<'_>, after: Fields<'_>) {
     }
     for name in [Name::Connection, Name::Upgrade, Name::Te] {
         assert!(after.values(name).count() <= 1, "{name:?} was passed on");
+    }
+    // A quotation mark has no place among options; what it hides is not told by splitting at commas.
+    let values = plain.values("connection").into_iter().filter(|value| !value.contains(&b'"'));
+    for option in values.flat_map(|value| value.split(|&b| b == b',')).map(<[u8]>::trim_ascii) {
+        let stays = Name::recognise(option) != Name::Other || option.eq_ignore_ascii_case(b"close");
+        let is_named = |(_, name, _): (Name, &[u8], &[u8])| name.eq_ignore_ascii_case(option);
+        assert!(stays || !after.iter().any(is_named), "a field that Connection names was passed on");
     }
 }
 
@@ -203,11 +216,17 @@ pub fn response_head(bytes: &[u8]) {
     assert_eq!(pairs(Fields::new(bytes, &lines), |_| true), plain.fields);
     drop_connection_options(bytes, &mut lines);
     for head_only in [false, true] {
-        assert_response_survives(bytes, &head, &lines, head_only);
+        assert_response_survives(bytes, &head, &lines, head_only, &plain);
     }
 }
 
-fn assert_response_survives(bytes: &[u8], head: &ResponseHead, lines: &[FieldLine], head_only: bool) {
+fn assert_response_survives(
+    bytes: &[u8],
+    head: &ResponseHead,
+    lines: &[FieldLine],
+    head_only: bool,
+    plain: &Plain<'_>,
+) {
     let fields = Fields::new(bytes, lines);
     let Ok(length) = framing::of_response(head_only, head.status, head.version, fields) else { return };
     for (body, want) in outgoing(head.status, length) {
@@ -232,7 +251,7 @@ fn assert_response_survives(bytes: &[u8], head: &ResponseHead, lines: &[FieldLin
         assert_eq!(read.phrase.within(&out), head.phrase.within(bytes));
         let written = Fields::new(&out, &again);
         assert_eq!(framing::of_response(head_only, read.status, read.version, written), Ok(want));
-        assert_fields_survive(fields, written);
+        assert_fields_survive(fields, written, plain);
         if body == ResponseBody::Forbidden {
             assert_eq!(written.first(Name::ContentLength), None);
             assert_eq!(written.first(Name::TransferEncoding), None);

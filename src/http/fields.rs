@@ -84,6 +84,13 @@ impl Name {
     }
 }
 
+impl Name {
+    /// Whether a Connection field can take the field away: the proxy neither writes it nor decides by it.
+    const fn can_be_dropped(self) -> bool {
+        matches!(self, Name::Other | Name::Accept | Name::Referer | Name::UserAgent)
+    }
+}
+
 /// One field line: where its name and its value lie in the head.
 #[derive(Clone, Copy, Debug)]
 pub struct FieldLine {
@@ -144,14 +151,14 @@ pub fn drop_connection_options(head: &[u8], lines: &mut [FieldLine]) {
         if lines[at].known != Name::Connection {
             continue;
         }
-        for option in list::elements(lines[at].value.within(head)) {
+        for option in list::tokens(lines[at].value.within(head)) {
             if [&b"close"[..], b"keep-alive", b"upgrade", b"te"]
                 .iter()
                 .any(|o| option.eq_ignore_ascii_case(o))
             {
                 continue;
             }
-            for line in lines.iter_mut().filter(|line| line.known == Name::Other) {
+            for line in lines.iter_mut().filter(|line| line.known.can_be_dropped()) {
                 if line.name.within(head).eq_ignore_ascii_case(option) {
                     line.known = Name::Dropped;
                 }

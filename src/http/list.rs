@@ -32,9 +32,15 @@ fn element_end(value: &[u8]) -> usize {
     value.len()
 }
 
+/// The elements of a list that can only hold tokens, such as Connection: every comma separates, so
+/// that no stray quotation mark hides an option.
+pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
 /// Whether a list of tokens has this one, without regard to case.
 pub fn has_token(value: &[u8], token: &[u8]) -> bool {
-    elements(value).any(|element| element.eq_ignore_ascii_case(token))
+    tokens(value).any(|element| element.eq_ignore_ascii_case(token))
 }
 
 #[cfg(test)]
@@ -63,5 +69,6 @@ mod tests {
     fn finds_tokens_in_any_case() {
         assert!(has_token(b"keep-alive, Upgrade", b"upgrade"));
         assert!(!has_token(b"upgrades", b"upgrade"));
+        assert!(has_token(b"\", close, x", b"close"));
     }
 }

@@ -12,7 +12,6 @@ use super::head::{self, HeadFault};
 use super::record::{Received, Record};
 use crate::error::Reason;
 use crate::h1::{Malformed, request};
-use crate::http::FieldLine;
 use crate::limits::DISCARD_BYTES_MAX;
 use crate::net::buffer::Class;
 use crate::net::{Buffer, Socket, Ticks, Watch};
@@ -32,10 +31,6 @@ pub(super) struct Client {
     pub(super) watch: Watch,
     /// Whether what it says about others is believed.
     pub(super) trusted: bool,
-    /// Memory for field lines, used again for each request.
-    pub(super) request_lines: Vec<FieldLine>,
-    /// The same for responses.
-    pub(super) response_lines: Vec<FieldLine>,
     address: AddressText,
 }
 
@@ -109,8 +104,6 @@ impl Client {
             watch: core.deadlines.watch(socket.fd()),
             socket,
             trusted: core.trusted.contains(ip),
-            request_lines: Vec::new(),
-            response_lines: Vec::new(),
             address: AddressText::new(ip),
         }
     }
@@ -184,8 +177,7 @@ impl Client {
             HeadFault::Closed | HeadFault::Failed if bytes.is_empty() => return Next::Close,
             HeadFault::Closed | HeadFault::Failed => Reason::ClientClosed,
         };
-        let lines = std::mem::take(&mut self.request_lines);
-        let received = Received { bytes, head_length: 0, head: None, lines };
+        let received = Received { bytes, head_length: 0, head: None, lines: core.take_lines() };
         let outcome = exchange::refuse(core, received, Record::begin(core), reason);
         self.finish(core, outcome).await
     }
@@ -208,7 +200,7 @@ impl Client {
         }
         record.finish(core, self.address(), &received);
         let Received { bytes, lines, .. } = received;
-        self.request_lines = lines;
+        core.give_back_lines(lines);
         match (then, rest) {
             _ if written.is_err() => {}
             (Then::Persist, Some(rest)) => return Next::Request(rest),
@@ -217,7 +209,7 @@ impl Client {
                 drop(bytes);
                 return self.next_bytes(core).await;
             }
-            (Then::CloseWhileSending, _) => self.discard(core).await,
+            (Then::CloseWhileSending, _) => Box::pin(self.discard(core)).await,
             (Then::Reset, _) => self.socket.sink.reset(),
             (Then::Close, _) => {}
         }

@@ -82,7 +82,9 @@ pub(super) async fn converse(
             Ok(Ended { last: Some(last), then })
         }
         After::Tunnel(rest) => {
-            conversation.tunnel(connection, last, rest).await;
+            // Tunnels and uploads are rare, and their state is large: kept apart, it does not make every
+            // connection's task larger.
+            Box::pin(conversation.tunnel(connection, last, rest)).await;
             Ok(Ended { last: None, then: Then::Close })
         }
     }
@@ -110,7 +112,7 @@ impl Conversation<'_> {
     async fn responded(&mut self, connection: &mut Connection) -> Result<Responded, ResponseFault> {
         let (core, progress) = (self.core, self.progress);
         let Connection { socket, watch, .. } = connection;
-        let Client { socket: client, watch: client_watch, response_lines, .. } = &mut *self.client;
+        let Client { socket: client, watch: client_watch, .. } = &mut *self.client;
         if self.admitted.whole || self.admitted.expects_continue {
             watch.read_within(core.times.first_byte);
         }
@@ -120,7 +122,7 @@ impl Conversation<'_> {
             upstream: Reader { source: &mut socket.source, watch, limit: Some(core.times.upstream_idle) },
             client: Writer { sink: &mut client.sink, watch: client_watch, limit: core.times.write_idle },
             progress,
-            lines: response_lines,
+            lines: Vec::new(),
             record: self.record,
         };
         if self.admitted.whole {
@@ -131,7 +133,7 @@ impl Conversation<'_> {
             Reader { source: &mut client.source, watch: client_watch, limit: Some(core.times.body_idle) };
         let to = Writer { sink: &mut socket.sink, watch, limit: core.times.upstream_idle };
         let upload = self.admitted.upload.run(core, from, to, progress, self.admitted.expects_continue);
-        beside(respond.run(), upload).await
+        Box::pin(beside(respond.run(), upload)).await
     }
 
     /// The request as the endpoint gets it: the head, and the content that has come so far.
@@ -162,7 +164,7 @@ impl Conversation<'_> {
         scratch.clear();
         encode::request(&mut *scratch, bytes, &admitted.head, fields, &edits);
         let content = &received.bytes.bytes()[admitted.first.clone()];
-        let most = scratch.len() + content.len() + PREFIX_BYTES_MAX + TRAILER_BYTES_MAX;
+        let most = scratch.len() + content.len() + PREFIX_BYTES_MAX + 2 * TRAILER_BYTES_MAX;
         let mut out = core.buffers.take(Class::fitting(most));
         let fits = out.append(&scratch);
         debug_assert!(fits, "a head fits into a buffer");

@@ -8,6 +8,7 @@ use crate::clock::{Clock, Moment};
 use crate::config::Rules;
 use crate::error::Reason;
 use crate::filter::trust::TrustedProxies;
+use crate::http::FieldLine;
 use crate::http::date::RenderedDate;
 use crate::limits::{Limits, Times};
 use crate::net::deadline::TICK;
@@ -73,6 +74,9 @@ impl LogBatch {
     }
 }
 
+/// So many lists of field lines are kept for later.
+const LINES_KEPT_MAX: usize = 1024;
+
 /// Everything that belongs to one core.
 pub(crate) struct Core {
     pub(crate) limits: Limits,
@@ -90,6 +94,8 @@ pub(crate) struct Core {
     pub(crate) date: RefCell<RenderedDate>,
     /// Heads are written here before they go where they belong.
     pub(crate) scratch: RefCell<Vec<u8>>,
+    /// Memory for field lines, the list that was given back last on top.
+    lines: RefCell<Vec<Vec<FieldLine>>>,
     endpoints: RefCell<Rc<[Endpoint]>>,
     cursor: RoundRobin,
     started: Moment,
@@ -122,6 +128,7 @@ impl Core {
             random: RefCell::new(fastrand::Rng::new()),
             date: RefCell::new(RenderedDate::new(clock.wall())),
             scratch: RefCell::new(Vec::with_capacity(4096)),
+            lines: RefCell::default(),
             endpoints: RefCell::new(endpoints),
             cursor: RoundRobin::new(place),
             started: clock.now(),
@@ -147,6 +154,20 @@ impl Core {
             }
             self.pool.expire(now, self.times.pool_idle);
             self.buffers.trim();
+        }
+    }
+
+    /// An empty list for the field lines of a head.
+    pub(crate) fn take_lines(&self) -> Vec<FieldLine> {
+        self.lines.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes such a list back.
+    pub(crate) fn give_back_lines(&self, mut lines: Vec<FieldLine>) {
+        let mut kept = self.lines.borrow_mut();
+        if kept.len() < LINES_KEPT_MAX {
+            lines.clear();
+            kept.push(lines);
         }
     }
 

@@ -41,8 +41,7 @@ pub(super) enum Then {
 /// Serves the request at the front of `bytes`, whose head is `head_length` long.
 pub(super) async fn run(core: &Core, client: &mut Client, bytes: Buffer, head_length: usize) -> Outcome {
     let mut record = Record::begin(core);
-    let lines = std::mem::take(&mut client.request_lines);
-    let mut received = Received { bytes, head_length, head: None, lines };
+    let mut received = Received { bytes, head_length, head: None, lines: core.take_lines() };
     let mut admitted = match admit(core, &mut received, &mut record) {
         Ok(admitted) => admitted,
         Err(reason) => return refuse(core, received, record, reason),

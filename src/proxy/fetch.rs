@@ -70,7 +70,7 @@ async fn acquire(
             return Ok(connection);
         }
         let before = record.elapsed(core);
-        match core.connect(place).await {
+        match Box::pin(core.connect(place)).await {
             Ok(connection) => {
                 record.upstream = Some(connection.address);
                 record.connect = before.and_then(|before| Some(record.elapsed(core)?.saturating_sub(before)));

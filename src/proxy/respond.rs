@@ -35,7 +35,7 @@ pub(super) struct Respond<'a> {
     pub(super) upstream: Reader<'a>,
     pub(super) client: Writer<'a>,
     pub(super) progress: &'a Progress,
-    pub(super) lines: &'a mut Vec<FieldLine>,
+    pub(super) lines: Vec<FieldLine>,
     pub(super) record: &'a mut Record,
 }
 
@@ -128,7 +128,7 @@ impl Respond<'_> {
     pub(super) async fn run(mut self) -> Result<Responded, ResponseFault> {
         let (head, head_length, mut window) = self.final_head().await?;
         self.record.first_byte = self.record.elapsed(self.core);
-        let fields = Fields::new(&window.bytes()[..head_length], self.lines);
+        let fields = Fields::new(&window.bytes()[..head_length], &self.lines);
         let length =
             framing::of_response(self.asked.method == Method::Head, head.status, head.version, fields)
                 .map_err(|_| Reason::UpstreamBadFraming)?;
@@ -144,6 +144,7 @@ impl Respond<'_> {
         let mut content = Content { decoder: Decoder::new(length), outgoing, done: false, overrun: false };
         let separate = self.first_window(&head, head_length, &mut window, &mut content, keep_alive)?;
         self.record.status = head.status;
+        self.core.give_back_lines(std::mem::take(&mut self.lines));
         if let Some(separate) = separate {
             self.progress.responding.set(true);
             self.client.write_all(separate).await.map_err(client_fault)?;
@@ -171,8 +172,8 @@ impl Respond<'_> {
                 result.map_err(|fault| self.head_fault(&fault, interims == 0 && buffer.is_empty()))?;
             let bytes = &buffer.bytes()[..length];
             let head =
-                response::parse(bytes, &core.limits, self.lines).map_err(|fault| fault.in_response())?;
-            drop_connection_options(bytes, self.lines);
+                response::parse(bytes, &core.limits, &mut self.lines).map_err(|fault| fault.in_response())?;
+            drop_connection_options(bytes, &mut self.lines);
             if !is_interim(head.status) {
                 self.progress.answered.set(true);
                 return Ok((head, length, buffer));
@@ -217,7 +218,7 @@ impl Respond<'_> {
         mut rest: Buffer,
     ) -> Result<Responded, ResponseFault> {
         let bytes = &rest.bytes()[..head_length];
-        let protocol = Fields::new(bytes, self.lines).first(Name::Upgrade);
+        let protocol = Fields::new(bytes, &self.lines).first(Name::Upgrade);
         let Some(protocol) = protocol.filter(|_| self.asked.upgrade) else {
             return Err(Reason::UpstreamBadUpgrade.into());
         };
@@ -317,7 +318,7 @@ impl Respond<'_> {
             date: date.as_bytes(),
             upgrade,
         };
-        encode::response(&mut *scratch, bytes, head, Fields::new(bytes, self.lines), &edits);
+        encode::response(&mut *scratch, bytes, head, Fields::new(bytes, &self.lines), &edits);
     }
 
     /// What was encoded last, in a buffer of its own.

@@ -1,22 +1,16 @@
 //! A panic ends the connection that it happened in, and nothing else.
 
 use std::any::Any;
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
 
 /// Runs a future; a panic in it becomes an error.
-pub(super) async fn guarded<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
-    let mut future = pin!(future);
+pub(super) fn guarded<F: Future>(future: F) -> impl Future<Output = Result<F::Output, Box<dyn Any + Send>>> {
     // The future is never polled again after a panic, and what it shared with others is counters,
     // pools and tables that are changed in single steps.
-    poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-        Ok(Poll::Pending) => Poll::Pending,
-        Err(panic) => Poll::Ready(Err(panic)),
-    })
-    .await
+    AssertUnwindSafe(future).catch_unwind()
 }
 
 /// What a panic said.
@@ -31,7 +25,8 @@ pub(super) fn message(panic: &(dyn Any + Send)) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::task::{Context, Waker};
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
 
     fn poll<F: Future>(future: F) -> Poll<F::Output> {
         pin!(future).as_mut().poll(&mut Context::from_waker(Waker::noop()))

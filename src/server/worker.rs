@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use core_affinity::CoreId;
+use futures_util::FutureExt;
 
 use super::guard::{guarded, message};
 use super::listen::Group;
@@ -181,14 +182,15 @@ fn begin(core: &Rc<Core>, fd: OwnedFd, peer: SocketAddr, events: &Rc<flume::Send
 }
 
 fn serve(core: &Rc<Core>, fd: OwnedFd, peer: SocketAddr, events: &Rc<flume::Sender<Event>>) {
+    let exchanges = guarded(proxy::serve(core.clone(), fd, peer));
     let (core, events) = (core.clone(), events.clone());
-    monoio::spawn(async move {
-        if let Err(panic) = guarded(proxy::serve(core.clone(), fd, peer)).await {
+    monoio::spawn(exchanges.map(move |ended| {
+        if let Err(panic) = ended {
             core.counters.panics.increment();
             let _ =
                 events.send(Event::Note(format!("a connection from {peer} panicked: {}", message(&*panic))));
         }
-    });
+    }));
 }
 
 /// Brings parked connections back to life.

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 use crate::support::proxy::run;
-use crate::support::{Driver, Origin, Proxy, Setup, Signal, get_with, on_each_driver};
+use crate::support::{Driver, Origin, Proxy, Setup, Signal, get_with, ok, on_each_driver};
 
 const ORIGIN: [&str; 2] = ["--origin", "http://127.0.0.1:9"];
 
@@ -252,4 +252,29 @@ fn the_demo_needs_nothing_else() {
         proxy.signal(Signal::INT);
         assert_eq!(proxy.wait(crate::support::PATIENCE).code(), Some(0));
     });
+}
+
+#[test]
+fn the_proxy_listens_and_connects_over_ipv6() {
+    on_each_driver(|driver| {
+        let Ok(listener) = TcpListener::bind(("::1", 0)) else {
+            println!("left out: there is no IPv6");
+            return;
+        };
+        let origin = Origin::start_on(listener, |peer| {
+            while let Some(request) = peer.request() {
+                peer.send(ok(request.field("X-Forwarded-For").unwrap()));
+            }
+        });
+        let proxy = Setup::new(driver).host("::1").origin(&origin).start();
+        assert!(proxy.address().is_ipv6());
+        assert_eq!(proxy.get("/").text(), "::1");
+    });
+}
+
+#[test]
+fn the_driver_may_be_left_to_the_proxy() {
+    let origin = Origin::echo();
+    let proxy = Setup::new(Driver("auto")).origin(&origin).start();
+    assert_eq!(proxy.get("/").text(), "/ ");
 }

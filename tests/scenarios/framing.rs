@@ -392,3 +392,46 @@ fn a_client_that_has_ended_its_side_is_still_answered() {
         }
     });
 }
+
+#[test]
+fn nothing_behind_a_request_that_says_close_is_served() {
+    on_each_driver(|driver| {
+        let origin = Origin::answering(ok("hello"));
+        let proxy = Proxy::to(driver, &origin);
+        for last in [get_with("/last", "Connection: close\r\n"), "GET /last HTTP/1.0\r\n\r\n".to_owned()] {
+            let mut client = proxy.client();
+            client.send(get("/") + &last + &get("/more") + &get("/more"));
+            assert_eq!(
+                (client.response().text(), client.response().text()),
+                ("hello".to_owned(), "hello".to_owned())
+            );
+            client.expect_end();
+        }
+        assert!(origin.requests().iter().all(|request| request.target() != "/more"));
+    });
+}
+
+#[test]
+fn requests_sent_behind_an_upload_are_answered_wherever_the_upload_is_cut() {
+    on_each_driver(|driver| {
+        let origin = Origin::echo();
+        let proxy = Proxy::to(driver, &origin);
+        // The head alone; the end of the content, and what follows it, only later.
+        let known = post("/", b"hello");
+        let chunked = (post_chunked_head("/", "") + "5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n").into_bytes();
+        let behind = [get("/one").into_bytes(), post("/two", b"again"), get("/three").into_bytes()].concat();
+        for upload in [known, chunked] {
+            let head = upload.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+            let all = [&upload[..], &behind].concat();
+            for cut in [head, head + 1, head + 3, upload.len() - 1, upload.len(), upload.len() + 10] {
+                let mut client = proxy.client();
+                client.send(&all[..cut]);
+                std::thread::sleep(ms(20));
+                client.send(&all[cut..]);
+                for want in ["/ hello", "/one ", "/two again", "/three "] {
+                    assert_eq!(client.response().text(), want, "cut at {cut} of {}", upload.len());
+                }
+            }
+        }
+    });
+}

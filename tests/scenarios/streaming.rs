@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::message::in_random_chunks;
+use crate::support::origin::Peer;
 use crate::support::wire::Framing;
 use crate::support::{
     Client, Driver, End, Origin, PATIENCE, Proxy, assert_same, chunk, eventually, get, get_with, ms, noise,
@@ -244,15 +245,17 @@ fn a_conversation_may_go_back_and_forth_within_one_exchange() {
     });
 }
 
-/// A large upload to an origin that answers early; the answer, and how the connection ended.
-fn upload_to_early_origin(driver: Driver, then: fn(&mut crate::support::origin::Peer)) {
+/// A large upload to an origin that answers early, and what it does then.
+fn upload_to_early_origin(driver: Driver, pause: Duration, then: fn(&mut Peer)) {
     let origin = Origin::start(move |peer| {
         if peer.head().is_some() {
+            peer.sleep(pause);
             peer.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!");
             then(peer);
         }
     });
     let proxy = Proxy::to(driver, &origin);
+    let descriptors = proxy.descriptors();
     let content = noise(20 * MIB, 3);
     let chunked = [post_chunked_head("/", "").as_bytes(), &in_random_chunks(&content, 50_000, 9)].concat();
     for request in [post("/", &content), chunked] {
@@ -265,22 +268,26 @@ fn upload_to_early_origin(driver: Driver, then: fn(&mut crate::support::origin::
         client.expect_end();
         sending.join().unwrap();
     }
-    eventually("the origin's connections end", || origin.open() == 0);
+    // An origin that does not read cannot see the end, for it lies behind what was sent before.
+    eventually("the proxy has let go of all connections", || proxy.descriptors() <= descriptors);
     assert!(origin.requests().is_empty());
 }
 
 #[test]
 fn an_answer_to_an_unfinished_upload_reaches_the_client() {
     on_each_driver(|driver| {
-        // The origin ends its side, and throws away what still comes.
-        upload_to_early_origin(driver, |peer| {
-            peer.finish();
-            peer.to_end();
-        });
-        // It leaves, with much of the request unread.
-        upload_to_early_origin(driver, |_| {});
-        // It stays, but reads no more.
-        upload_to_early_origin(driver, |peer| peer.hang());
+        // At once, or when everything on the way to it has filled up.
+        for pause in [ms(0), ms(300)] {
+            // The origin ends its side, and throws away what still comes.
+            upload_to_early_origin(driver, pause, |peer| {
+                peer.finish();
+                peer.to_end();
+            });
+            // It leaves, with much of the request unread.
+            upload_to_early_origin(driver, pause, |_| {});
+            // It stays, but reads no more.
+            upload_to_early_origin(driver, pause, |peer| peer.hang());
+        }
     });
 }
 
@@ -385,5 +392,31 @@ fn a_client_that_goes_on_sending_behind_its_last_request_gets_all_of_its_answer(
             );
             let _ = end == End::Closed;
         }
+    });
+}
+
+#[test]
+fn a_client_that_asks_without_reading_is_left_to_wait() {
+    on_each_driver(|driver| {
+        let origin = Origin::answering(ok(noise(10_000, 1)));
+        let proxy = Proxy::to(driver, &origin);
+        proxy.get("/");
+        let before = proxy.resident_kib();
+        let client = proxy.client();
+        let mut sender = client.sender();
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counting = sent.clone();
+        let sending = thread::spawn(move || {
+            let many = get("/").repeat(1000);
+            while sender.try_send(&many) {
+                counting.fetch_add(many.len(), Ordering::SeqCst);
+            }
+        });
+        let stopped = settled(&sent);
+        let grown = proxy.resident_kib().saturating_sub(before);
+        assert!(grown < 16 * 1024, "{grown} KiB more, with {stopped} bytes sent");
+        assert_eq!(proxy.get("/").body().len(), 10_000, "others are served");
+        let _ = client.stream().shutdown(std::net::Shutdown::Both);
+        sending.join().unwrap();
     });
 }

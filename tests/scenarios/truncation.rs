@@ -3,7 +3,7 @@
 use std::thread;
 
 use crate::support::origin::Peer;
-use crate::support::{End, Origin, Proxy, eventually, get, ms, noise, on_each_driver};
+use crate::support::{End, Origin, PATIENCE, Proxy, Signal, eventually, get, ms, noise, on_each_driver};
 
 const KNOWN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -145,5 +145,33 @@ fn an_interim_response_alone_is_no_answer() {
             assert_eq!(client.head().status(), 103);
             assert_eq!(client.response().status(), 502, "{name}");
         }
+    });
+}
+
+#[test]
+fn a_response_until_close_that_the_proxy_itself_cuts_is_broken_too() {
+    on_each_driver(|driver| {
+        let origin = Origin::start(|peer| {
+            if peer.head().is_some() {
+                peer.send([UNTIL_CLOSE, "hello"].concat());
+                peer.hang();
+            }
+        });
+        // The content of the request stalls while the response is under way.
+        let proxy = Proxy::with(driver, &origin, &["--body-timeout", "300ms"]);
+        let mut client = proxy.client();
+        client.send("POST / HTTP/1.0\r\nContent-Length: 10\r\n\r\nhello");
+        let (got, end) = client.to_end();
+        assert!(got.ends_with(b"hello"));
+        assert_eq!(end, End::Reset, "the request stalled");
+
+        // The time to drain is over.
+        let mut proxy = Proxy::with(driver, &origin, &["--drain-timeout", "300ms"]);
+        let mut client = proxy.client();
+        client.send("GET / HTTP/1.0\r\n\r\n");
+        client.head();
+        proxy.signal(Signal::TERM);
+        proxy.wait(PATIENCE);
+        assert_eq!(client.to_end().1, End::Reset, "the proxy ended");
     });
 }

@@ -261,3 +261,33 @@ fn an_origin_that_fails_in_the_middle_of_a_switch_is_reported() {
         }
     });
 }
+
+#[test]
+fn a_tunnel_whose_reader_does_not_read_ends_after_its_limit() {
+    on_each_driver(|driver| {
+        let origin = Origin::start(|peer| {
+            if peer.request().is_some() {
+                peer.send(SWITCH);
+                while peer.try_send([0; 64 * 1024]) {}
+            }
+        });
+        let proxy = Proxy::with(driver, &origin, &["--tunnel-timeout", "600ms"]);
+        let before = proxy.resident_kib();
+        let started = Instant::now();
+        let client = switched(&proxy, "");
+        eventually("the tunnel ends", || origin.open() == 0);
+        assert_limit(started, ms(600));
+        assert!(proxy.resident_kib() < before + 16 * 1024);
+        drop(client);
+    });
+}
+
+#[test]
+fn a_client_of_http_1_0_cannot_switch() {
+    on_each_driver(|driver| {
+        let origin = Origin::echo();
+        let proxy = Proxy::to(driver, &origin);
+        assert_eq!(proxy.ask(format!("GET / HTTP/1.0\r\n{UPGRADE}\r\n")).text(), "/ ");
+        assert_eq!(origin.request().field("Upgrade"), None);
+    });
+}

@@ -45,6 +45,7 @@ impl Output {
 /// How a proxy is to be started.
 pub(crate) struct Setup {
     command: &'static str,
+    host: &'static str,
     port: u16,
     cores: usize,
     args: Vec<String>,
@@ -56,9 +57,10 @@ pub(crate) struct Setup {
 impl Setup {
     /// One worker on that driver, on a free port.
     pub(crate) fn new(driver: Driver) -> Setup {
-        let args = ["--host", "127.0.0.1", "--driver", driver.0];
+        let args = ["--driver", driver.0];
         Setup {
             command: "run",
+            host: "127.0.0.1",
             port: 0,
             cores: 1,
             args: args.map(str::to_owned).to_vec(),
@@ -76,6 +78,11 @@ impl Setup {
     pub(crate) fn origin(self, origin: &Origin) -> Setup {
         let url = origin.url();
         self.args(&["--origin", &url])
+    }
+
+    /// That host, rather than the address of loopback.
+    pub(crate) fn host(self, host: &'static str) -> Setup {
+        Setup { host, ..self }
     }
 
     /// That port, rather than a free one.
@@ -118,7 +125,8 @@ impl Setup {
                 shell
             }
         };
-        command.args([self.command, "--port", &self.port.to_string(), "--cores", &self.cores.to_string()]);
+        let (port, cores) = (self.port.to_string(), self.cores.to_string());
+        command.args([self.command, "--host", self.host, "--port", &port, "--cores", &cores]);
         command.args(&self.args).env_clear().env("RUST_BACKTRACE", "1");
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
