@@ -4,6 +4,7 @@
 use bytes::BufMut;
 
 use crate::error::Reason;
+use crate::h1::encode::Persistence;
 use crate::http::{list, status};
 
 /// What an error answer is made from.
@@ -17,8 +18,8 @@ pub struct ErrorAnswer<'a> {
     pub date: &'a [u8],
     /// Whether the client wants JSON: see [`prefers_json`].
     pub json: bool,
-    /// Whether the connection closes.
-    pub close: bool,
+    /// What the connection does afterwards.
+    pub persistence: Persistence,
     /// Whether the request was a HEAD.
     pub head_only: bool,
     /// The name of this proxy in Proxy-Status (RFC 9209).
@@ -55,9 +56,7 @@ pub fn write(out: &mut Vec<u8>, answer: &ErrorAnswer<'_>) {
     if code == 405 {
         put(out, &[b"Allow: ", ALLOWED, b"\r\n"]);
     }
-    if answer.close {
-        out.put_slice(b"Connection: close\r\n");
-    }
+    out.put_slice(answer.persistence.field());
     out.put_slice(b"\r\n");
     if !answer.head_only {
         out.put_slice(&page);
@@ -143,7 +142,7 @@ mod tests {
             request_id: b"id",
             date: b"DATE",
             json: false,
-            close: false,
+            persistence: Persistence::KeepAlive,
             head_only: false,
             proxy: b"ringway",
         }
@@ -154,7 +153,7 @@ mod tests {
         for &reason in Reason::ALL.iter().filter(|reason| reason.status() >= 400) {
             for json in [false, true] {
                 let mut out = Vec::new();
-                write(&mut out, &ErrorAnswer { reason, json, close: true, ..answer() });
+                write(&mut out, &ErrorAnswer { reason, json, persistence: Persistence::Close, ..answer() });
                 assert!(out.len() <= ANSWER_BYTES_MAX);
                 let mut raw = [httparse::EMPTY_HEADER; 16];
                 let mut response = httparse::Response::new(&mut raw);

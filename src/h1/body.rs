@@ -1,15 +1,16 @@
 //! Content as it is taken apart on one side and put together on the other.
 
 use super::chunked::{self, BadChunk, PREFIX_BYTES_MAX, Step};
-use super::{BodyLength, HeadScanner};
-use crate::limits::TRAILER_BYTES_MAX;
+use super::{BodyLength, HeadScanner, encode, head};
+use crate::http::Fields;
+use crate::limits::{FIELDS_CEILING, Limits, TRAILER_BYTES_MAX};
 
 /// What went wrong while reading content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadBody {
     /// The chunked coding is malformed.
     Chunk,
-    /// The trailer section has a bad line end or is longer than [`TRAILER_BYTES_MAX`].
+    /// The trailer section is malformed or longer than [`TRAILER_BYTES_MAX`].
     Trailer,
 }
 
@@ -33,6 +34,7 @@ enum Framing {
     /// The last chunk was followed by fields, which are collected until they are whole.
     Trailers(TrailerSection),
     Ended {
+        /// What ends the message on its way out, with the trailer fields that may be passed on.
         trailers: Option<Vec<u8>>,
     },
     UntilClose,
@@ -78,7 +80,7 @@ impl Decoder {
             let (taken, whole) = section.push(&window[step.consumed..])?;
             step.consumed += taken;
             if whole {
-                let trailers = Some(std::mem::take(&mut section.bytes));
+                let trailers = Some(section.encode()?);
                 self.framing = Framing::Ended { trailers };
             }
         }
@@ -105,7 +107,8 @@ impl Decoder {
         }
     }
 
-    /// The trailer section of a complete message, with its empty line, if it had one.
+    /// What ends a complete message in chunks: the last chunk and the trailer fields that may be
+    /// passed on, if there were any.
     pub fn trailers(&self) -> Option<&[u8]> {
         match &self.framing {
             Framing::Ended { trailers } => trailers.as_deref(),
@@ -135,6 +138,18 @@ impl TrailerSection {
             None if self.bytes.len() > TRAILER_BYTES_MAX => Err(BadBody::Trailer),
             None => Ok((more.len(), false)),
         }
+    }
+}
+
+impl TrailerSection {
+    /// Reads the whole section, and writes it anew.
+    fn encode(&self) -> Result<Vec<u8>, BadBody> {
+        let mut lines = Vec::new();
+        let limits = Limits { fields_max: FIELDS_CEILING, ..Limits::default() };
+        head::parse_fields(&self.bytes, &limits, &mut lines).map_err(|_| BadBody::Trailer)?;
+        let mut end = Vec::with_capacity(self.bytes.len() + lines.len() + chunked::LAST_CHUNK.len());
+        encode::trailers(&mut end, Fields::new(&self.bytes, &lines));
+        Ok(end)
     }
 }
 
@@ -222,7 +237,7 @@ mod tests {
             let (content, left, decoder) = feed(BodyLength::Chunked, bytes, cut).unwrap();
             assert_eq!(content, b"abc");
             assert_eq!(left, b"next", "cut {cut}");
-            assert_eq!(decoder.trailers(), Some(&b"A: 1\r\nB: 2\r\n\r\n"[..]));
+            assert_eq!(decoder.trailers(), Some(&b"0\r\nA: 1\r\nB: 2\r\n\r\n"[..]));
         }
     }
 

@@ -118,6 +118,26 @@ pub enum Persistence {
     Close,
 }
 
+impl Persistence {
+    /// For a client of that version.
+    pub const fn of(keep_alive: bool, version: Version) -> Persistence {
+        match (keep_alive, version) {
+            (false, _) => Persistence::Close,
+            (true, Version::Http10) => Persistence::KeepAliveSaid,
+            (true, Version::Http11) => Persistence::KeepAlive,
+        }
+    }
+
+    /// The field line that says so.
+    pub const fn field(self) -> &'static [u8] {
+        match self {
+            Persistence::KeepAlive => b"",
+            Persistence::KeepAliveSaid => b"Connection: keep-alive\r\n",
+            Persistence::Close => b"Connection: close\r\n",
+        }
+    }
+}
+
 /// What changes in a response on its way to the client.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseEdits<'a> {
@@ -180,11 +200,9 @@ pub fn response(
         ResponseBody::Chunked => framing(out, BodyLength::Chunked),
         ResponseBody::Described | ResponseBody::Forbidden | ResponseBody::UntilClose => {}
     }
-    match (edits.upgrade, edits.persistence) {
-        (Some(protocol), _) => put(out, &[b"Connection: upgrade\r\nUpgrade: ", protocol, b"\r\n"]),
-        (None, Persistence::KeepAlive) => {}
-        (None, Persistence::KeepAliveSaid) => out.put_slice(b"Connection: keep-alive\r\n"),
-        (None, Persistence::Close) => out.put_slice(b"Connection: close\r\n"),
+    match edits.upgrade {
+        Some(protocol) => put(out, &[b"Connection: upgrade\r\nUpgrade: ", protocol, b"\r\n"]),
+        None => out.put_slice(edits.persistence.field()),
     }
     out.put_slice(b"\r\n");
 }

@@ -74,11 +74,6 @@ impl HeadScanner {
         self.scanned = bytes.len();
         Ok(None)
     }
-
-    /// Whether the first line has ended.
-    pub const fn is_past_first_line(&self) -> bool {
-        self.line_start > 0
-    }
 }
 
 /// Memory for the field lines that httparse finds, left uninitialised.

@@ -53,12 +53,14 @@ pub fn parse(head: &[u8], limits: &Limits, lines: &mut Vec<FieldLine>) -> Result
     Ok(RequestHead { method, token: Span::of(head, token.as_bytes()), target, target_text, version })
 }
 
-/// Why a request is refused whose head has not ended within the limit.
-pub fn too_large(bytes: &[u8], past_first_line: bool, limits: &Limits) -> Option<Reason> {
-    if !past_first_line && bytes.len() > limits.target_bytes_max + FIRST_LINE_REST_MAX {
-        return Some(Reason::TargetTooLong);
+/// Why a request is refused whose head is larger than the limit, ended or not.
+pub fn too_large(bytes: &[u8], limits: &Limits) -> Reason {
+    let line = memchr::memchr(b'\r', bytes).unwrap_or(bytes.len());
+    if line > limits.target_bytes_max + FIRST_LINE_REST_MAX {
+        Reason::TargetTooLong
+    } else {
+        Reason::HeadTooLarge
     }
-    (bytes.len() >= limits.head_bytes_max).then_some(Reason::HeadTooLarge)
 }
 
 /// Room on the request line for the method and the version, beside the target.

@@ -92,9 +92,10 @@ fn a_target_over_the_limit_is_414_and_too_many_fields_are_431() {
 #[test]
 fn a_head_that_does_not_end_is_refused_for_what_is_too_long() {
     let limits = Limits { target_bytes_max: 100, head_bytes_max: 1000, ..Limits::default() };
-    let bytes = [b'x'; 1000];
-    assert_eq!(too_large(&bytes[..500], false, &limits), Some(Reason::TargetTooLong));
-    assert_eq!(too_large(&bytes[..100], false, &limits), None);
-    assert_eq!(too_large(&bytes[..999], true, &limits), None);
-    assert_eq!(too_large(&bytes, true, &limits), Some(Reason::HeadTooLarge));
+    assert_eq!(too_large(&[b'x'; 1000], &limits), Reason::TargetTooLong);
+    assert_eq!(
+        too_large(&[&[b'x'; 500][..], b"\r\n", &[b'y'; 500]].concat(), &limits),
+        Reason::TargetTooLong
+    );
+    assert_eq!(too_large(&[&[b'x'; 150][..], b"\r\n", &[b'y'; 900]].concat(), &limits), Reason::HeadTooLarge);
 }

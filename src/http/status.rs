@@ -28,6 +28,9 @@ pub const fn is_interim(status: u16) -> bool {
     matches!(status, 100..=199) && status != SWITCHING_PROTOCOLS
 }
 
+/// The status that asks for the content of a request (RFC 9110, section 15.2.1).
+pub const CONTINUE: u16 = 100;
+
 /// The status that turns a connection into a tunnel (RFC 9110, section 15.2.2).
 pub const SWITCHING_PROTOCOLS: u16 = 101;
 

@@ -95,6 +95,14 @@ impl Deadlines {
         }
     }
 
+    /// Breaks every connection off with a reset: what was sent on it must not be taken for the whole.
+    pub(crate) fn cut_all(&self) {
+        for (_, entry) in self.entries.borrow().iter() {
+            // SAFETY: as in `Entry::shutdown`.
+            sys::reset(unsafe { BorrowedFd::borrow_raw(entry.fd) });
+        }
+    }
+
     /// Calls off the wait of every connection that waits for a request.
     pub(crate) fn end_idle(&self) {
         for (_, entry) in self.entries.borrow().iter() {

@@ -22,6 +22,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long a client may go on sending after its exchange was answered and its connection is to close.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 
+/// Content of so many bytes may still be on its way to the client when it has been written.
+const LARGE: u64 = 64 * 1024;
+
 /// Empty lines that are let pass in front of a request (RFC 9112, section 2.2).
 const EMPTY_LINES_MAX: usize = 2;
 
@@ -161,7 +164,7 @@ impl Client {
                 Err(fault) => return self.no_head(core, buffer, &fault).await,
             }
         }
-        let fault = HeadFault::Malformed { fault: Malformed::FirstLine, past_first_line: false };
+        let fault = HeadFault::Malformed(Malformed::FirstLine);
         self.no_head(core, buffer, &fault).await
     }
 
@@ -169,11 +172,8 @@ impl Client {
     async fn no_head(&mut self, core: &Core, bytes: Buffer, fault: &HeadFault) -> Next {
         let reason = match fault {
             _ if self.watch.read_expired() => Reason::HeadTimeout,
-            HeadFault::Malformed { fault: Malformed::TooLarge, past_first_line } => {
-                request::too_large(bytes.bytes(), *past_first_line, &core.limits)
-                    .unwrap_or(Reason::HeadTooLarge)
-            }
-            HeadFault::Malformed { fault, .. } => fault.in_request(),
+            HeadFault::Malformed(Malformed::TooLarge) => request::too_large(bytes.bytes(), &core.limits),
+            HeadFault::Malformed(fault) => fault.in_request(),
             HeadFault::Closed | HeadFault::Failed if bytes.is_empty() => return Next::Close,
             HeadFault::Closed | HeadFault::Failed => Reason::ClientClosed,
         };
@@ -209,9 +209,9 @@ impl Client {
                 drop(bytes);
                 return self.next_bytes(core).await;
             }
-            (Then::CloseWhileSending, _) => Box::pin(self.discard(core)).await,
             (Then::Reset, _) => self.socket.sink.reset(),
-            (Then::Close, _) => {}
+            (Then::Close, None) if record.bytes < LARGE && self.socket.sink.is_quiet() => {}
+            (Then::Close | Then::CloseWhileSending, _) => Box::pin(self.discard(core)).await,
         }
         Next::Close
     }

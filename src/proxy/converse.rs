@@ -60,7 +60,7 @@ pub(super) async fn converse(
     let core = conversation.core;
     let endpoints = core.endpoints();
     let endpoint = endpoints.get(connection.endpoint).ok_or(Reason::NoEndpoint)?;
-    let out = conversation.request_bytes(endpoint)?;
+    let out = conversation.request_bytes(endpoint);
     send(core, &mut connection, out).await?;
     let Responded { last, after } = conversation.responded(&mut connection).await.map_err(|fault| {
         let stale = connection.reused && fault.unanswered;
@@ -137,7 +137,7 @@ impl Conversation<'_> {
     }
 
     /// The request as the endpoint gets it: the head, and the content that has come so far.
-    fn request_bytes(&self, endpoint: &Endpoint) -> Result<Buffer, Reason> {
+    fn request_bytes(&self, endpoint: &Endpoint) -> Buffer {
         let Conversation { core, client, received, admitted, record, .. } = self;
         let bytes = received.head_bytes();
         let fields = received.fields();
@@ -167,12 +167,9 @@ impl Conversation<'_> {
         let most = scratch.len() + content.len() + PREFIX_BYTES_MAX + 2 * TRAILER_BYTES_MAX;
         let mut out = core.buffers.take(Class::fitting(most));
         let fits = out.append(&scratch);
-        debug_assert!(fits, "a head fits into a buffer");
-        if admitted.upload.append(&mut out, content, &core.limits) {
-            Ok(out)
-        } else {
-            Err(Reason::BadTrailer)
-        }
+        let fits = fits && admitted.upload.append(&mut out, content);
+        debug_assert!(fits, "a head and what came with it fit into a buffer");
+        out
     }
 
     /// Passes the switch of protocols on, and then everything else.

@@ -61,13 +61,13 @@ pub(super) async fn run(core: &Core, client: &mut Client, bytes: Buffer, head_le
         (false, _) if fault.ends_with_close => Then::Reset,
         (false, _) => Then::Close,
     };
-    let last = answerable.then(|| refusal::answer(core, &received, &mut record, then != Then::Persist));
+    let last = answerable.then(|| refusal::answer(core, &received, &mut record, then == Then::Persist));
     Outcome { last, rest, then, received, record }
 }
 
 /// Answers a request that could not be received, or that is not served; its connection closes.
 pub(super) fn refuse(core: &Core, received: Received, mut record: Record, reason: Reason) -> Outcome {
     record.reason = reason;
-    let last = (reason.status() != 0).then(|| refusal::answer(core, &received, &mut record, true));
+    let last = (reason.status() != 0).then(|| refusal::answer(core, &received, &mut record, false));
     Outcome { last, rest: None, then: Then::CloseWhileSending, received, record }
 }

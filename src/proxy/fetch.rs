@@ -60,10 +60,12 @@ async fn acquire(
     refused: &mut usize,
     record: &mut Record,
 ) -> Result<Connection, Reason> {
-    let tries_max = core.endpoints().len().min(1 + core.limits.retries_max as usize);
+    let endpoints = core.endpoints().len();
+    let tries_max = endpoints.min(1 + core.limits.retries_max as usize);
     let repeatable = admitted.whole && admitted.head.method.is_idempotent();
+    // The turn is taken once: others take theirs meanwhile, and the next turn could be the same again.
+    let mut place = core.choose_endpoint()?;
     loop {
-        let place = core.choose_endpoint()?;
         if pooled && let Some(connection) = core.pool.take(place, core.deadlines.now(), repeatable) {
             core.counters.reused.increment();
             record.upstream = Some(connection.address);
@@ -82,6 +84,7 @@ async fn acquire(
                     return Err(reason);
                 }
                 core.counters.retries.increment();
+                place = (place + 1) % endpoints;
             }
         }
     }

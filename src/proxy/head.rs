@@ -12,12 +12,7 @@ pub(super) enum HeadFault {
     /// The connection failed.
     Failed,
     /// It is malformed or too large.
-    Malformed {
-        /// What is wrong.
-        fault: Malformed,
-        /// Whether its first line had ended.
-        past_first_line: bool,
-    },
+    Malformed(Malformed),
 }
 
 /// Reads until a whole head is in the buffer, and returns its length. `begun` holds what has come of
@@ -59,7 +54,7 @@ fn look(scanner: &mut HeadScanner, buffer: &Buffer, limits: &Limits) -> Result<O
         Ok(_) => Malformed::TooLarge,
         Err(malformed) => malformed,
     };
-    Err(HeadFault::Malformed { fault, past_first_line: scanner.is_past_first_line() })
+    Err(HeadFault::Malformed(fault))
 }
 
 /// Moves what has come into a buffer of the next class: the largest head fits into the second.

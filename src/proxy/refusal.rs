@@ -3,12 +3,14 @@
 use super::core::Core;
 use super::record::{Received, Record};
 use crate::content::error_page::{self, ErrorAnswer};
-use crate::http::{Method, Name};
+use crate::h1::encode::Persistence;
+use crate::http::{Method, Name, Version};
 use crate::net::Buffer;
 use crate::net::buffer::Class;
 
-/// Writes the answer that the record's reason asks for. `close` says what the connection does next.
-pub(super) fn answer(core: &Core, received: &Received, record: &mut Record, close: bool) -> Buffer {
+/// Writes the answer that the record's reason asks for. `keep_alive` says what the connection does next.
+pub(super) fn answer(core: &Core, received: &Received, record: &mut Record, keep_alive: bool) -> Buffer {
+    let version = received.head.map_or(Version::Http11, |head| head.version);
     let accept = received.fields().first(Name::Accept).unwrap_or_default();
     record.status = record.reason.status();
     let mut scratch = core.scratch.borrow_mut();
@@ -20,7 +22,7 @@ pub(super) fn answer(core: &Core, received: &Received, record: &mut Record, clos
             request_id: record.request_id.bytes(received),
             date: core.date.borrow().as_bytes(),
             json: error_page::prefers_json(accept),
-            close,
+            persistence: Persistence::of(keep_alive, version),
             head_only: received.head.is_some_and(|head| head.method == Method::Head),
             proxy: core.rules.via.as_bytes(),
         },

@@ -5,13 +5,13 @@ use super::forward::{Broken, Reader, Writer};
 use super::head::{self, HeadFault};
 use super::record::Record;
 use super::upload::Progress;
-use super::window::{append_end, frame, next_window};
+use super::window::{end, frame, next_window};
 use crate::error::Reason;
 use crate::h1::body::{BadBody, Decoder, Encoder};
 use crate::h1::encode::{self, Persistence, ResponseBody, ResponseEdits};
 use crate::h1::{BodyLength, ResponseHead, framing, response};
 use crate::http::fields::drop_connection_options;
-use crate::http::status::{SWITCHING_PROTOCOLS, is_interim};
+use crate::http::status::{CONTINUE, SWITCHING_PROTOCOLS, is_interim};
 use crate::http::{FieldLine, Fields, Method, Name, Version};
 use crate::limits::INTERIM_RESPONSES_MAX;
 use crate::net::Buffer;
@@ -121,6 +121,8 @@ struct Content {
     done: bool,
     /// The upstream sent more than its response.
     overrun: bool,
+    /// What ends the response had no room in its last window.
+    end_apart: bool,
 }
 
 impl Respond<'_> {
@@ -141,7 +143,13 @@ impl Respond<'_> {
             && outgoing.body != ResponseBody::UntilClose
             && self.progress.uploaded.get()
             && !self.core.is_draining();
-        let mut content = Content { decoder: Decoder::new(length), outgoing, done: false, overrun: false };
+        let mut content = Content {
+            decoder: Decoder::new(length),
+            outgoing,
+            done: false,
+            overrun: false,
+            end_apart: false,
+        };
         let separate = self.first_window(&head, head_length, &mut window, &mut content, keep_alive)?;
         self.record.status = head.status;
         self.core.give_back_lines(std::mem::take(&mut self.lines));
@@ -183,14 +191,20 @@ impl Respond<'_> {
             }
             buffer.consume(length);
             rest = Some(buffer).filter(|rest| !rest.is_empty());
-            watch.read_within(core.times.first_byte);
+            if self.progress.uploaded.get() {
+                watch.read_within(core.times.first_byte);
+            } else if head.status == CONTINUE {
+                // The client has been asked for its content: from here on the time is its own.
+                self.client.watch.read_within(core.times.body_idle);
+            }
         }
         Err(Reason::UpstreamBadHead.into())
     }
 
     fn head_fault(&self, fault: &HeadFault, nothing_came: bool) -> ResponseFault {
         let broken = match fault {
-            HeadFault::Malformed { fault, .. } => return fault.in_response().into(),
+            HeadFault::Malformed(fault) => return fault.in_response().into(),
+            _ if self.upstream.watch.write_expired() => return Reason::UpstreamWriteTimeout.into(),
             _ if self.upstream.watch.read_expired() => Broken::TimedOut,
             HeadFault::Closed => Broken::Closed,
             HeadFault::Failed => Broken::Reset,
@@ -239,11 +253,7 @@ impl Respond<'_> {
         content: &mut Content,
         keep_alive: bool,
     ) -> Result<Option<Buffer>, ResponseFault> {
-        let persistence = match (keep_alive, self.asked.version) {
-            (false, _) => Persistence::Close,
-            (true, Version::Http10) => Persistence::KeepAliveSaid,
-            (true, Version::Http11) => Persistence::KeepAlive,
-        };
+        let persistence = Persistence::of(keep_alive, self.asked.version);
         self.encode(head, &window.bytes()[..head_length], content.outgoing.body, persistence, None);
         window.consume(head_length);
         self.take(window, content)?;
@@ -265,9 +275,8 @@ impl Respond<'_> {
         self.record.bytes += step.data.len() as u64;
         window.narrow(step.data);
         frame(window, content.outgoing.encoder);
-        if content.done && !append_end(window, content.outgoing.encoder, &content.decoder, &self.core.limits)
-        {
-            return Err(content.fault(Reason::UpstreamBadTrailer));
+        if content.done {
+            content.end_apart = !window.append(end(content.outgoing.encoder, &content.decoder));
         }
         Ok(())
     }
@@ -287,14 +296,26 @@ impl Respond<'_> {
                     last = count;
                     self.take(&mut window, content)?;
                 }
-                Err(Broken::Closed) if content.decoder.may_end_here() => {
+                Err(Broken::Closed)
+                    if content.decoder.may_end_here() && !self.upstream.watch.write_expired() =>
+                {
                     content.done = true;
                     let fits = window.append(content.outgoing.encoder.end());
                     debug_assert!(fits, "an empty window has room for the last chunk");
                 }
+                Err(_) if self.upstream.watch.write_expired() => {
+                    return Err(content.fault(Reason::UpstreamWriteTimeout));
+                }
                 Err(Broken::TimedOut) => return Err(content.fault(Reason::UpstreamReadTimeout)),
                 Err(_) => return Err(content.fault(Reason::UpstreamTruncated)),
             }
+        }
+        if content.end_apart {
+            self.progress.responding.set(true);
+            window =
+                self.client.write_all(window).await.map_err(|broken| content.fault(client_fault(broken)))?;
+            let fits = window.append(end(content.outgoing.encoder, &content.decoder));
+            debug_assert!(fits, "an empty window has room for a trailer section");
         }
         Ok(window)
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::core::Core;
 use super::forward::{Broken, Reader, Writer};
-use super::window::{append_end, frame, next_window};
+use super::window::{end, frame, next_window};
 use crate::error::Reason;
 use crate::h1::BodyLength;
 use crate::h1::body::{BadBody, Decoder, Encoder};
@@ -88,13 +88,13 @@ impl Upload {
     }
 
     /// Appends content, framed for the upstream, and the end of the message once all is taken.
-    pub(super) fn append(&self, out: &mut Buffer, content: &[u8], limits: &Limits) -> bool {
+    pub(super) fn append(&self, out: &mut Buffer, content: &[u8]) -> bool {
         let mut prefix = [0; PREFIX_BYTES_MAX];
         let mut fits = out.append(self.encoder.prefix(content.len(), &mut prefix))
             && out.append(content)
             && out.append(self.encoder.suffix(content.len()));
         if self.is_done() {
-            fits &= append_end(out, self.encoder, &self.decoder, limits);
+            fits &= out.append(end(self.encoder, &self.decoder));
         }
         fits
     }
@@ -117,7 +117,10 @@ impl Upload {
         while !self.is_done() {
             window = next_window(&core.buffers, window, last, self.decoder.remaining());
             let (result, back) = client.read(window).await;
-            client.limit = Some(core.times.body_idle);
+            if client.limit.replace(core.times.body_idle).is_none() && !progress.answered.get() {
+                // It goes on by itself, so the upstream has time until it has everything.
+                upstream.watch.clear_read();
+            }
             window = back;
             last = result.map_err(|broken| {
                 UploadFault::Client(match broken {
@@ -128,10 +131,13 @@ impl Upload {
             let data = self.take(core, window.bytes_mut()).map_err(UploadFault::Client)?;
             window.narrow(data);
             frame(&mut window, self.encoder);
-            if self.is_done() && !append_end(&mut window, self.encoder, &self.decoder, &core.limits) {
-                return Err(UploadFault::Client(Reason::BadTrailer));
-            }
+            let apart = self.is_done() && !window.append(end(self.encoder, &self.decoder));
             window = upstream.write_all(window).await.map_err(UploadFault::Upstream)?;
+            if apart {
+                let fits = window.append(end(self.encoder, &self.decoder));
+                debug_assert!(fits, "an empty window has room for a trailer section");
+                window = upstream.write_all(window).await.map_err(UploadFault::Upstream)?;
+            }
         }
         progress.uploaded.set(true);
         if !progress.answered.get() {

@@ -2,9 +2,6 @@
 
 use crate::h1::body::{Decoder, Encoder};
 use crate::h1::chunked::PREFIX_BYTES_MAX;
-use crate::h1::{encode, head};
-use crate::http::Fields;
-use crate::limits::Limits;
 use crate::net::buffer::Class;
 use crate::net::{Buffer, BufferPool};
 
@@ -37,20 +34,10 @@ pub(super) fn frame(window: &mut Buffer, encoder: Encoder) {
     debug_assert!(fits, "a window has room for the framing of its content");
 }
 
-/// Appends what ends the message: the last chunk, with the trailer fields that may be passed on. In
-/// the rare window that has no room left for them, they are dropped, as every recipient may (RFC 9110,
-/// section 6.5.1). Says whether the trailer section was well-formed.
-pub(super) fn append_end(out: &mut Buffer, encoder: Encoder, decoder: &Decoder, limits: &Limits) -> bool {
+/// What ends the message: the last chunk, with the trailer fields if there are any.
+pub(super) fn end(encoder: Encoder, decoder: &Decoder) -> &[u8] {
     match decoder.trailers() {
-        Some(section) if encoder == Encoder::Chunked => {
-            let mut lines = Vec::new();
-            let mut end = Vec::with_capacity(section.len() + 8);
-            if head::parse_fields(section, limits, &mut lines).is_err() {
-                return false;
-            }
-            encode::trailers(&mut end, Fields::new(section, &lines));
-            out.append(&end) || out.append(encoder.end())
-        }
-        _ => out.append(encoder.end()),
+        Some(trailers) if encoder == Encoder::Chunked => trailers,
+        _ => encoder.end(),
     }
 }

@@ -153,6 +153,7 @@ async fn stop(
     }
     if core.connections() > 0 {
         let _ = events.send(Event::Note(format!("{} connections were cut", core.connections())));
+        core.deadlines.cut_all();
     }
 }
 

@@ -304,7 +304,7 @@ fn a_tunnel_and_a_request_without_an_answer_have_lines_too() {
                 peer.send(
                     "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nhello",
                 );
-                peer.to_end();
+                peer.until_end();
             }
         });
         let proxy = logging(driver, &origin, "json");
@@ -322,7 +322,7 @@ fn a_tunnel_and_a_request_without_an_answer_have_lines_too() {
         let mut client = proxy.client();
         client.send("GET /half HTTP/1.1\r\n");
         client.finish();
-        client.to_end();
+        client.until_end();
         proxy.logged(&["\"reason\":\"client_closed\""]);
     });
 }

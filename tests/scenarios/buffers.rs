@@ -120,10 +120,10 @@ fn heads_of_the_largest_size_that_can_be_set_pass() {
     });
 }
 
-/// Content in one chunk, and a trailer section that grows when it is written anew. All of it
-/// together with a head of that length has the size.
-fn with_trailers(head: usize, size: usize) -> (Vec<u8>, Vec<u8>) {
-    let trailers: String = (0..80).map(|n| format!("n{n}:v\r\n")).collect();
+/// Content in one chunk, and a trailer section whose lines have that between name and value. All of
+/// it together with a head of that length has the size.
+fn with_trailers(head: usize, size: usize, colon: &str) -> (Vec<u8>, Vec<u8>) {
+    let trailers: String = (0..80).map(|n| format!("n{n}{colon}v\r\n")).collect();
     let around = head + "ffff\r\n\r\n0\r\n".len() + trailers.len() + 2;
     let content = noise(size - around, 8);
     let size_line = format!("{:04x}\r\n", content.len());
@@ -132,26 +132,31 @@ fn with_trailers(head: usize, size: usize) -> (Vec<u8>, Vec<u8>) {
 }
 
 #[test]
-fn trailers_that_grow_fit_wherever_a_buffer_ends() {
+fn trailers_pass_wherever_a_buffer_ends() {
     const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     on_each_driver(|driver| {
-        let origin = Origin::replying(|request| {
-            let (coded, _) = with_trailers(HEAD.len(), request.target()[1..].parse().unwrap());
-            [HEAD.as_bytes(), &coded].concat()
-        });
-        let proxy = Proxy::to(driver, &origin);
-        let mut client = proxy.client();
-        for size in (6_500..8_300).step_by(20) {
-            let head = post_chunked_head(&format!("/{size}"), "TE: trailers\r\nConnection: TE\r\n");
-            let (coded, content) = with_trailers(head.len(), size);
-            let response = client.ask([head.as_bytes(), &coded].concat());
-            assert_eq!(response.status(), 200, "{size}: {response:?}");
-            assert_same(response.body(), &with_trailers(HEAD.len(), size).1);
-            assert_eq!(response.content.trailers.len(), 80, "{size}");
-            let requests = origin.requests();
-            let got = requests.last().unwrap();
-            assert_same(got.body(), &content);
-            assert_eq!(got.content.trailers.len(), 80, "{size}");
+        for colon in [": ", ":"] {
+            let origin = Origin::replying(move |request| {
+                let (coded, _) = with_trailers(HEAD.len(), request.target()[1..].parse().unwrap(), colon);
+                [HEAD.as_bytes(), &coded].concat()
+            });
+            let proxy = Proxy::to(driver, &origin);
+            let mut client = proxy.client();
+            // Lines without a blank grow when they are written anew. The proxy may drop trailers that
+            // it has no room for, but all of them, and nothing else.
+            let passed = |count| count == 80 || (colon == ":" && count == 0);
+            for size in (6_500..8_300).step_by(20) {
+                let head = post_chunked_head(&format!("/{size}"), "TE: trailers\r\nConnection: TE\r\n");
+                let (coded, content) = with_trailers(head.len(), size, colon);
+                let response = client.ask([head.as_bytes(), &coded].concat());
+                assert_eq!(response.status(), 200, "{size}: {response:?}");
+                assert_same(response.body(), &with_trailers(HEAD.len(), size, colon).1);
+                assert!(passed(response.content.trailers.len()), "{size}");
+                let requests = origin.requests();
+                let got = requests.last().unwrap();
+                assert_same(got.body(), &content);
+                assert!(passed(got.content.trailers.len()), "{size}");
+            }
         }
     });
 }

@@ -51,7 +51,7 @@ fn an_origin_that_refuses_at_once_is_never_sent_the_content() {
         let origin = Origin::start(|peer| {
             if peer.head().is_some() {
                 peer.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nno!");
-                let (rest, _) = peer.to_end();
+                let (rest, _) = peer.until_end();
                 assert!(rest.is_empty(), "content came all the same");
             }
         });
@@ -161,7 +161,7 @@ fn a_client_that_was_asked_for_content_and_sends_none_is_given_up() {
         let origin = Origin::start(|peer| {
             if peer.head().is_some() {
                 peer.send(CONTINUE);
-                peer.to_end();
+                peer.until_end();
             }
         });
         let proxy = Proxy::with(driver, &origin, &["--body-timeout", "500ms"]);

@@ -142,12 +142,7 @@ fn exchanges_that_fail_leave_no_descriptor_and_no_memory_behind() {
             });
             assert_eq!(proxy.get("/good").text(), "hello");
         };
-        let baseline = {
-            proxy.get("/good");
-            thread::sleep(ms(100));
-            eventually("the first connection is closed", || origin.open() == 0);
-            proxy.descriptors()
-        };
+        let baseline = proxy.descriptors_at_rest();
         round();
         eventually("all descriptors are free", || proxy.descriptors() <= baseline);
         let memory = proxy.resident_kib();
@@ -174,7 +169,7 @@ fn connections_that_are_never_made_leave_nothing_behind() {
                 "300ms",
             ])
             .start();
-        let baseline = proxy.descriptors();
+        let baseline = proxy.descriptors_at_rest();
         thread::scope(|scope| {
             for number in 0..20 {
                 let proxy = &proxy;
@@ -217,7 +212,7 @@ fn bytes_at_random_never_crash_the_proxy_and_never_become_a_request() {
                         let mut client = proxy.client();
                         client.send(&bytes);
                         client.finish();
-                        client.to_end();
+                        client.until_end();
                     }
                 });
             }

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::disallowed_methods, reason = "tests read the clock; they are no worker")]
 #![allow(clippy::disallowed_types, reason = "tests share memory between threads; they are no worker")]
+#![allow(clippy::wrong_self_convention, reason = "`to_end` reads to the end")]
 
 mod access_log;
 mod bodies;

@@ -89,7 +89,7 @@ fn a_connection_whose_origin_says_close_is_not_used_again() {
             if peer.request().is_some() {
                 peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
                 // It says so, and takes its time.
-                peer.to_end();
+                peer.until_end();
             }
         });
         let proxy = Proxy::to(driver, &origin);

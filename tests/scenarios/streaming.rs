@@ -255,7 +255,7 @@ fn upload_to_early_origin(driver: Driver, pause: Duration, then: fn(&mut Peer)) 
         }
     });
     let proxy = Proxy::to(driver, &origin);
-    let descriptors = proxy.descriptors();
+    let descriptors = proxy.descriptors_at_rest();
     let content = noise(20 * MIB, 3);
     let chunked = [post_chunked_head("/", "").as_bytes(), &in_random_chunks(&content, 50_000, 9)].concat();
     for request in [post("/", &content), chunked] {
@@ -281,7 +281,7 @@ fn an_answer_to_an_unfinished_upload_reaches_the_client() {
             // The origin ends its side, and throws away what still comes.
             upload_to_early_origin(driver, pause, |peer| {
                 peer.finish();
-                peer.to_end();
+                peer.until_end();
             });
             // It leaves, with much of the request unread.
             upload_to_early_origin(driver, pause, |_| {});
@@ -297,7 +297,7 @@ fn a_small_upload_that_is_answered_early_is_answered_once() {
         let origin = Origin::start(|peer| {
             if peer.head().is_some() {
                 peer.send(ok("early"));
-                peer.to_end();
+                peer.until_end();
             }
         });
         let proxy = Proxy::to(driver, &origin);
@@ -352,7 +352,7 @@ fn an_upload_that_the_client_breaks_off_has_no_clean_end_for_the_origin() {
             for leaves in [drop as fn(Client), Client::reset, |client| {
                 client.finish();
                 let mut client = client;
-                client.to_end();
+                client.until_end();
             }] {
                 let before = origin.connections();
                 let mut client = proxy.client();
@@ -383,7 +383,7 @@ fn a_client_that_goes_on_sending_behind_its_last_request_gets_all_of_its_answer(
             client.send("\r\n");
             // What is unread when the proxy closes must not cost what was not yet delivered.
             thread::sleep(Duration::from_millis(500));
-            let (rest, end) = client.to_end();
+            let (rest, end) = client.until_end();
             assert!(
                 rest.ends_with(&content),
                 "{} bytes of more than {}, then {end:?}",

@@ -184,7 +184,7 @@ fn an_answer_has_a_limit_for_its_first_byte() {
                     peer.sleep(ms(900));
                     peer.send(ok("slow"));
                 }
-                peer.to_end();
+                peer.until_end();
             }
         });
         let proxy = Proxy::with(driver, &origin, &["--first-byte-timeout", "600ms"]);
@@ -232,7 +232,7 @@ fn a_response_has_a_limit_between_its_bytes() {
                     let _ = sender.send(Instant::now());
                     peer.send("x");
                 }
-                peer.to_end();
+                peer.until_end();
             }
         });
         let proxy = Proxy::with(driver, &origin, &["--upstream-timeout", "600ms"]);

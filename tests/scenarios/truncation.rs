@@ -9,8 +9,10 @@ const KNOWN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 const UNTIL_CLOSE: &str = "HTTP/1.1 200 OK\r\n\r\n";
 
-/// How an origin stops in the middle.
-const STOPS: [(&str, fn(&mut Peer)); 3] = [
+/// How an origin stops in the middle: its name, and what it does.
+type Stop = (&'static str, fn(&mut Peer));
+
+const STOPS: [Stop; 3] = [
     ("closes", |_| {}),
     ("resets", |peer| {
         peer.sleep(ms(50));
@@ -70,7 +72,7 @@ fn a_response_that_breaks_off_is_seen_to_break_off() {
                         // would look like the end.
                         let mut client = proxy.client();
                         client.send(format!("GET /{case} HTTP/1.0\r\n\r\n"));
-                        let (_, end) = client.to_end();
+                        let (_, end) = client.until_end();
                         assert_ne!(end, End::Silent, "{shown}");
                         if *head == CHUNKED {
                             assert_eq!(end, End::Reset, "{shown}");
@@ -99,7 +101,7 @@ fn a_response_until_close_that_does_not_end_with_a_close_is_broken() {
             assert_eq!(client.broken_response().1.partial, b"hello", "{name}");
             let mut client = proxy.client();
             client.send("GET / HTTP/1.0\r\n\r\n");
-            let (_, end) = client.to_end();
+            let (_, end) = client.until_end();
             assert_eq!(end, End::Reset, "{name}");
         }
     });
@@ -161,7 +163,7 @@ fn a_response_until_close_that_the_proxy_itself_cuts_is_broken_too() {
         let proxy = Proxy::with(driver, &origin, &["--body-timeout", "300ms"]);
         let mut client = proxy.client();
         client.send("POST / HTTP/1.0\r\nContent-Length: 10\r\n\r\nhello");
-        let (got, end) = client.to_end();
+        let (got, end) = client.until_end();
         assert!(got.ends_with(b"hello"));
         assert_eq!(end, End::Reset, "the request stalled");
 
@@ -172,6 +174,6 @@ fn a_response_until_close_that_the_proxy_itself_cuts_is_broken_too() {
         client.head();
         proxy.signal(Signal::TERM);
         proxy.wait(PATIENCE);
-        assert_eq!(client.to_end().1, End::Reset, "the proxy ended");
+        assert_eq!(client.until_end().1, End::Reset, "the proxy ended");
     });
 }

@@ -55,7 +55,7 @@ fn a_tunnel_carries_bytes_both_ways_from_the_first_one_behind_the_heads() {
             assert_eq!(client.exactly(word.len()), word.to_uppercase().as_bytes());
         }
         client.finish();
-        assert_eq!(client.to_end(), (b"BYE".to_vec(), End::Closed));
+        assert_eq!(client.until_end(), (b"BYE".to_vec(), End::Closed));
     });
 }
 
@@ -80,7 +80,7 @@ fn a_tunnel_carries_much_in_both_directions_at_once() {
             }
             sender.finish();
         });
-        let (got, end) = client.to_end();
+        let (got, end) = client.until_end();
         sending.join().unwrap();
         assert_same(&got, &content);
         assert_eq!(end, End::Closed);
@@ -97,7 +97,7 @@ fn each_side_of_a_tunnel_may_end_while_the_other_goes_on() {
                     peer.send("that is all");
                     peer.finish();
                 }
-                let (got, end) = peer.to_end();
+                let (got, end) = peer.until_end();
                 assert_eq!((got.as_slice(), end), (&b"hello world"[..], End::Closed));
                 if request.target() != "/origin-first" {
                     peer.sleep(ms(100));
@@ -111,13 +111,13 @@ fn each_side_of_a_tunnel_may_end_while_the_other_goes_on() {
             client.send(get_with(target, UPGRADE) + "hello ");
             assert_eq!(client.head().status(), 101);
             if target == "/origin-first" {
-                assert_eq!(client.to_end(), (b"that is all".to_vec(), End::Closed));
+                assert_eq!(client.until_end(), (b"that is all".to_vec(), End::Closed));
                 thread::sleep(ms(100));
             }
             client.send("world");
             client.finish();
             if target == "/client-first" {
-                assert_eq!(client.to_end(), (b"that is all".to_vec(), End::Closed));
+                assert_eq!(client.until_end(), (b"that is all".to_vec(), End::Closed));
             }
         }
         eventually("the tunnels end", || origin.open() == 0);
@@ -135,7 +135,7 @@ fn a_tunnel_ends_when_either_side_breaks() {
                         peer.exactly(5);
                         peer.reset();
                     }
-                    _ => drop(peer.to_end()),
+                    _ => drop(peer.until_end()),
                 }
             }
         });

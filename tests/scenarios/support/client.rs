@@ -136,13 +136,13 @@ impl Client {
     }
 
     /// Reads all that comes until the connection ends.
-    pub(crate) fn to_end(&mut self) -> (Vec<u8>, End) {
-        self.wire.to_end()
+    pub(crate) fn until_end(&mut self) -> (Vec<u8>, End) {
+        self.wire.until_end()
     }
 
     /// Expects that nothing more comes, and that the connection ends.
     pub(crate) fn expect_end(&mut self) -> End {
-        let (rest, end) = self.wire.to_end();
+        let (rest, end) = self.wire.until_end();
         assert!(rest.is_empty(), "more than expected: {:?}", super::message::text(&rest));
         assert_ne!(end, End::Silent, "the connection is still open");
         end

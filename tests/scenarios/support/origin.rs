@@ -246,8 +246,8 @@ impl Peer {
     }
 
     /// Reads until the proxy ends the connection.
-    pub(crate) fn to_end(&mut self) -> (Vec<u8>, End) {
-        self.wire().to_end()
+    pub(crate) fn until_end(&mut self) -> (Vec<u8>, End) {
+        self.wire().until_end()
     }
 
     /// Sends all of it, as far as that is possible.

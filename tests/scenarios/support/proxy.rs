@@ -244,6 +244,20 @@ impl Proxy {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
+    /// How many descriptors it has open when nobody is connected, once it has settled down.
+    pub(crate) fn descriptors_at_rest(&self) -> usize {
+        assert_eq!(self.ask("\n").status(), 400);
+        let (mut last, mut calm) = (0, 0);
+        super::eventually("the proxy settles down", || {
+            thread::sleep(Duration::from_millis(20));
+            let now = self.descriptors();
+            calm = if now == last { calm + 1 } else { 0 };
+            last = now;
+            calm >= 5
+        });
+        last
+    }
+
     /// How many descriptors it has open.
     pub(crate) fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()

@@ -151,7 +151,7 @@ impl Wire {
     }
 
     /// Takes all that comes until the connection ends.
-    pub(crate) fn to_end(&mut self) -> (Vec<u8>, End) {
+    pub(crate) fn until_end(&mut self) -> (Vec<u8>, End) {
         loop {
             if let Err(end) = self.fill() {
                 let all = self.rest().to_vec();
@@ -190,7 +190,7 @@ impl Wire {
         match framing {
             Framing::Known(length) => Ok(Content { bytes: self.exactly(length)?, ..Content::default() }),
             Framing::Chunked => self.chunked(),
-            Framing::UntilClose => match self.to_end() {
+            Framing::UntilClose => match self.until_end() {
                 (bytes, End::Closed) => Ok(Content { bytes, ..Content::default() }),
                 (partial, end) => Err(Broken { partial, end }),
             },
