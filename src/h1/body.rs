@@ -34,8 +34,7 @@ enum Framing {
     /// The last chunk was followed by fields, which are collected until they are whole.
     Trailers(TrailerSection),
     Ended {
-        /// What ends the message on its way out, with the trailer fields that may be passed on.
-        trailers: Option<Vec<u8>>,
+        trailers: Option<Trailers>,
     },
     UntilClose,
 }
@@ -80,8 +79,7 @@ impl Decoder {
             let (taken, whole) = section.push(&window[step.consumed..])?;
             step.consumed += taken;
             if whole {
-                let trailers = Some(section.encode()?);
-                self.framing = Framing::Ended { trailers };
+                self.framing = Framing::Ended { trailers: Some(section.read()?) };
             }
         }
         Ok(step)
@@ -107,14 +105,31 @@ impl Decoder {
         }
     }
 
-    /// What ends a complete message in chunks: the last chunk and the trailer fields that may be
-    /// passed on, if there were any.
+    /// The trailer section of a complete message, with its empty line, if it had one.
     pub fn trailers(&self) -> Option<&[u8]> {
         match &self.framing {
-            Framing::Ended { trailers } => trailers.as_deref(),
+            Framing::Ended { trailers: Some(trailers) } => Some(&trailers.section),
             _ => None,
         }
     }
+
+    /// What ends the message on its way out: the last chunk, with the trailer fields that may be
+    /// passed on.
+    pub fn end(&self, encoder: Encoder) -> &[u8] {
+        match (&self.framing, encoder) {
+            (Framing::Ended { trailers: Some(trailers) }, Encoder::Chunked) => &trailers.end,
+            _ => encoder.end(),
+        }
+    }
+}
+
+/// Trailer fields, whole and well-formed.
+#[derive(Debug)]
+struct Trailers {
+    /// As they came, with the empty line.
+    section: Vec<u8>,
+    /// As they go out, behind the last chunk.
+    end: Vec<u8>,
 }
 
 /// Trailer fields, collected until the empty line.
@@ -143,13 +158,14 @@ impl TrailerSection {
 
 impl TrailerSection {
     /// Reads the whole section, and writes it anew.
-    fn encode(&self) -> Result<Vec<u8>, BadBody> {
+    fn read(&mut self) -> Result<Trailers, BadBody> {
+        let section = std::mem::take(&mut self.bytes);
         let mut lines = Vec::new();
         let limits = Limits { fields_max: FIELDS_CEILING, ..Limits::default() };
-        head::parse_fields(&self.bytes, &limits, &mut lines).map_err(|_| BadBody::Trailer)?;
-        let mut end = Vec::with_capacity(self.bytes.len() + lines.len() + chunked::LAST_CHUNK.len());
-        encode::trailers(&mut end, Fields::new(&self.bytes, &lines));
-        Ok(end)
+        head::parse_fields(&section, &limits, &mut lines).map_err(|_| BadBody::Trailer)?;
+        let mut end = Vec::with_capacity(section.len() + lines.len() + chunked::LAST_CHUNK.len());
+        encode::trailers(&mut end, Fields::new(&section, &lines));
+        Ok(Trailers { section, end })
     }
 }
 
@@ -237,7 +253,9 @@ mod tests {
             let (content, left, decoder) = feed(BodyLength::Chunked, bytes, cut).unwrap();
             assert_eq!(content, b"abc");
             assert_eq!(left, b"next", "cut {cut}");
-            assert_eq!(decoder.trailers(), Some(&b"0\r\nA: 1\r\nB: 2\r\n\r\n"[..]));
+            assert_eq!(decoder.trailers(), Some(&b"A: 1\r\nB: 2\r\n\r\n"[..]));
+            assert_eq!(decoder.end(Encoder::Chunked), b"0\r\nA: 1\r\nB: 2\r\n\r\n");
+            assert_eq!(decoder.end(Encoder::Plain), b"");
         }
     }
 

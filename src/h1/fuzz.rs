@@ -325,6 +325,14 @@ pub fn chunked(bytes: &[u8]) {
             assert_eq!((&decoded.content, decoded.end), (&plain.content, Some(end)));
             assert_eq!(decoded.trailers.as_deref(), plain.trailers.map(|section| &coded[section]));
         }
+        (Err(BadBody::Trailer), Ok(_)) => {
+            let section = plain.trailers.expect("refused for a trailer section that is not there");
+            let fields = Plain::section(&coded[section]).map(|plain| plain.fields.len());
+            assert!(
+                fields.is_none_or(|count| count > FIELDS_CEILING),
+                "refused a well-formed trailer section"
+            );
+        }
         (whole, end) => panic!("{whole:?}, where the reference says {end:?}"),
     }
     if let Ok(Decoded { trailers: Some(section), .. }) = &whole {

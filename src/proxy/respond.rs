@@ -5,7 +5,7 @@ use super::forward::{Broken, Reader, Writer};
 use super::head::{self, HeadFault};
 use super::record::Record;
 use super::upload::Progress;
-use super::window::{end, frame, next_window};
+use super::window::{frame, next_window};
 use crate::error::Reason;
 use crate::h1::body::{BadBody, Decoder, Encoder};
 use crate::h1::encode::{self, Persistence, ResponseBody, ResponseEdits};
@@ -276,7 +276,7 @@ impl Respond<'_> {
         window.narrow(step.data);
         frame(window, content.outgoing.encoder);
         if content.done {
-            content.end_apart = !window.append(end(content.outgoing.encoder, &content.decoder));
+            content.end_apart = !window.append(content.decoder.end(content.outgoing.encoder));
         }
         Ok(())
     }
@@ -314,7 +314,7 @@ impl Respond<'_> {
             self.progress.responding.set(true);
             window =
                 self.client.write_all(window).await.map_err(|broken| content.fault(client_fault(broken)))?;
-            let fits = window.append(end(content.outgoing.encoder, &content.decoder));
+            let fits = window.append(content.decoder.end(content.outgoing.encoder));
             debug_assert!(fits, "an empty window has room for a trailer section");
         }
         Ok(window)

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::core::Core;
 use super::forward::{Broken, Reader, Writer};
-use super::window::{end, frame, next_window};
+use super::window::{frame, next_window};
 use crate::error::Reason;
 use crate::h1::BodyLength;
 use crate::h1::body::{BadBody, Decoder, Encoder};
@@ -94,7 +94,7 @@ impl Upload {
             && out.append(content)
             && out.append(self.encoder.suffix(content.len()));
         if self.is_done() {
-            fits &= out.append(end(self.encoder, &self.decoder));
+            fits &= out.append(self.decoder.end(self.encoder));
         }
         fits
     }
@@ -131,10 +131,10 @@ impl Upload {
             let data = self.take(core, window.bytes_mut()).map_err(UploadFault::Client)?;
             window.narrow(data);
             frame(&mut window, self.encoder);
-            let apart = self.is_done() && !window.append(end(self.encoder, &self.decoder));
+            let apart = self.is_done() && !window.append(self.decoder.end(self.encoder));
             window = upstream.write_all(window).await.map_err(UploadFault::Upstream)?;
             if apart {
-                let fits = window.append(end(self.encoder, &self.decoder));
+                let fits = window.append(self.decoder.end(self.encoder));
                 debug_assert!(fits, "an empty window has room for a trailer section");
                 window = upstream.write_all(window).await.map_err(UploadFault::Upstream)?;
             }

@@ -1,6 +1,6 @@
 //! The windows that content passes through: framed for the other side where it lies.
 
-use crate::h1::body::{Decoder, Encoder};
+use crate::h1::body::Encoder;
 use crate::h1::chunked::PREFIX_BYTES_MAX;
 use crate::net::buffer::Class;
 use crate::net::{Buffer, BufferPool};
@@ -32,12 +32,4 @@ pub(super) fn frame(window: &mut Buffer, encoder: Encoder) {
     // The headroom is larger than any size line, the tailroom than any chunk's end.
     let fits = window.append(encoder.suffix(length)) && window.prepend(encoder.prefix(length, &mut prefix));
     debug_assert!(fits, "a window has room for the framing of its content");
-}
-
-/// What ends the message: the last chunk, with the trailer fields if there are any.
-pub(super) fn end(encoder: Encoder, decoder: &Decoder) -> &[u8] {
-    match decoder.trailers() {
-        Some(trailers) if encoder == Encoder::Chunked => trailers,
-        _ => encoder.end(),
-    }
 }
