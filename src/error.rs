@@ -80,7 +80,7 @@ catalogue! {
 
     // The upstream's side gave out (RFC 9209, section 2.3).
     NoEndpoint: 503, "no_endpoint", "No server is available for this request.", "destination_unavailable";
-    NameUnresolved: 502, "name_unresolved", "The server's name could not be resolved.", "dns_error";
+    NameUnresolved: 503, "name_unresolved", "The server's name could not be resolved.", "dns_error";
     UpstreamRefused: 502, "upstream_refused", "The server refused the connection.", "connection_refused";
     UpstreamUnreachable: 502, "upstream_unreachable", "The server could not be reached.", "destination_ip_unroutable";
     UpstreamConnectTimeout: 504, "upstream_connect_timeout", "The server did not accept the connection in time.", "connection_timeout";

@@ -1,4 +1,4 @@
-//! Ringway is a caching HTTP reverse proxy for Linux: one io_uring runtime pinned to each core, and
+//! Ringway is an HTTP reverse proxy for Linux, on its way to a caching one: one io_uring runtime pinned to each core, and
 //! nothing shared between them on the path of a request.
 //!
 //! # The problem

@@ -20,7 +20,7 @@ const EXIT_USAGE: u8 = 2;
 /// The configuration file is wrong: `EX_CONFIG` of sysexits.h.
 const EXIT_CONFIG: u8 = 78;
 
-/// A caching HTTP reverse proxy: one io_uring runtime pinned to each core.
+/// An HTTP reverse proxy: one io_uring runtime pinned to each core.
 #[derive(Parser)]
 #[command(
     name = "ringway",
@@ -52,7 +52,7 @@ enum Command {
 #[derive(Args)]
 struct RunArgs {
     /// File with more of these options: TOML, with their names as keys
-    #[arg(long, value_name = "FILE", env = "RINGWAY_CONFIG", hide_env_values = true)]
+    #[arg(long, value_name = "FILE", env = "RINGWAY_CONFIG", hide_env = true)]
     config: Option<PathBuf>,
     #[command(flatten)]
     options: Options,

@@ -89,7 +89,7 @@ macro_rules! options {
         pub struct Options {
             $(
                 $(#[doc = $doc])+
-                #[arg(long, env = $env, hide_env_values = true, help_heading = $heading $(, $($arg)*)?)]
+                #[arg(long, env = $env, hide_env = true, help_heading = $heading $(, $($arg)*)?)]
                 pub $name: Option<$type>,
             )*
         }

@@ -132,7 +132,7 @@ impl Conversation<'_> {
         let from =
             Reader { source: &mut client.source, watch: client_watch, limit: Some(core.times.body_idle) };
         let to = Writer { sink: &mut socket.sink, watch, limit: core.times.upstream_idle };
-        let upload = self.admitted.upload.run(core, from, to, progress, self.admitted.expects_continue);
+        let upload = self.admitted.upload.run(core, from, to, progress);
         Box::pin(beside(respond.run(), upload)).await
     }
 

@@ -25,9 +25,10 @@ pub(super) async fn fetch(
     loop {
         let progress = Progress::default();
         progress.uploaded.set(admitted.whole);
+        progress.waiting.set(admitted.expects_continue && !admitted.whole);
         // Where one pooled connection was stale, the others may be too.
         let pooled = retries == 0;
-        let connection = match acquire(core, admitted, pooled, &mut refused, record).await {
+        let connection = match acquire(core, pooled, &mut refused, record).await {
             Ok(connection) => connection,
             Err(reason) => return (Err(reason.into()), progress),
         };
@@ -55,18 +56,16 @@ pub(super) async fn fetch(
 /// one. Each endpoint is tried once, as far as retries go.
 async fn acquire(
     core: &Core,
-    admitted: &Admitted,
     pooled: bool,
     refused: &mut usize,
     record: &mut Record,
 ) -> Result<Connection, Reason> {
     let endpoints = core.endpoints().len();
     let tries_max = endpoints.min(1 + core.limits.retries_max as usize);
-    let repeatable = admitted.whole && admitted.head.method.is_idempotent();
     // The turn is taken once: others take theirs meanwhile, and the next turn could be the same again.
     let mut place = core.choose_endpoint()?;
     loop {
-        if pooled && let Some(connection) = core.pool.take(place, core.deadlines.now(), repeatable) {
+        if pooled && let Some(connection) = core.pool.take(place) {
             core.counters.reused.increment();
             record.upstream = Some(connection.address);
             return Ok(connection);

@@ -191,11 +191,11 @@ impl Respond<'_> {
             }
             buffer.consume(length);
             rest = Some(buffer).filter(|rest| !rest.is_empty());
-            if self.progress.uploaded.get() {
-                watch.read_within(core.times.first_byte);
-            } else if head.status == CONTINUE {
+            if self.progress.waiting.get() && head.status == CONTINUE {
                 // The client has been asked for its content: from here on the time is its own.
                 self.client.watch.read_within(core.times.body_idle);
+            } else if self.progress.waiting.get() || self.progress.uploaded.get() {
+                watch.read_within(core.times.first_byte);
             }
         }
         Err(Reason::UpstreamBadHead.into())

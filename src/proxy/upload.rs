@@ -29,6 +29,8 @@ pub(super) struct Upload {
 pub(super) struct Progress {
     /// Content is being read from the client: the request is no longer at hand as a whole.
     pub(super) uploading: Cell<bool>,
+    /// The client may be waiting to be asked for its content, for it has sent none of it yet.
+    pub(super) waiting: Cell<bool>,
     /// All of the request has gone to the upstream.
     pub(super) uploaded: Cell<bool>,
     /// The upstream has begun its final response.
@@ -106,18 +108,18 @@ impl Upload {
         mut client: Reader<'_>,
         mut upstream: Writer<'_>,
         progress: &Progress,
-        waits_for_continue: bool,
     ) -> Result<(), UploadFault> {
         let mut window = core.buffers.take(Class::Small);
         let mut last = 0;
-        if waits_for_continue {
+        if progress.waiting.get() {
             // The client's time runs from when it is asked to go on, or begins by itself.
             client.limit = None;
         }
         while !self.is_done() {
             window = next_window(&core.buffers, window, last, self.decoder.remaining());
             let (result, back) = client.read(window).await;
-            if client.limit.replace(core.times.body_idle).is_none() && !progress.answered.get() {
+            client.limit = Some(core.times.body_idle);
+            if progress.waiting.replace(false) && !progress.answered.get() {
                 // It goes on by itself, so the upstream has time until it has everything.
                 upstream.watch.clear_read();
             }

@@ -25,16 +25,13 @@ impl Pool {
     }
 
     /// The connection to that endpoint that was used last, if one is still open and quiet. Those
-    /// that turn out not to be are closed.
-    ///
-    /// A look at the socket costs a system call. It is left out for a request that could be sent
-    /// again (`repeatable`) on a connection that was put back within the same tick: its upstream had
-    /// a tenth of a second to close it, and if it did, the request goes out on another.
-    pub(crate) fn take(&self, endpoint: usize, now: u32, repeatable: bool) -> Option<Connection> {
+    /// that turn out not to be are closed: bytes that came behind a response must never be taken for
+    /// the next one.
+    pub(crate) fn take(&self, endpoint: usize) -> Option<Connection> {
         let mut shelves = self.shelves.borrow_mut();
         let shelf = shelves.get_mut(endpoint)?;
         while let Some(idle) = shelf.pop() {
-            if (repeatable && idle.since == now) || idle.connection.socket.sink.is_quiet() {
+            if idle.connection.socket.sink.is_quiet() {
                 return Some(Connection { reused: true, ..idle.connection });
             }
             idle.connection.socket.close();

@@ -249,3 +249,50 @@ fn an_origin_that_sends_interim_responses_without_end_is_given_up() {
         assert!((1..100).contains(&interims), "{interims}");
     });
 }
+
+#[test]
+fn an_origin_that_hints_but_never_answers_an_expectation_is_given_up() {
+    on_each_driver(|driver| {
+        let origin = Origin::start(|peer| {
+            peer.head();
+            peer.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+            peer.hang();
+        });
+        let proxy = Proxy::with(driver, &origin, &["--first-byte-timeout", "500ms"]);
+        let mut client = proxy.client();
+        client.send(expecting(5));
+        assert_eq!(client.head().status(), 103);
+        let started = Instant::now();
+        let response = client.response();
+        assert_limit(started, ms(300));
+        assert_eq!(response.status(), 504);
+        client.expect_end();
+    });
+}
+
+#[test]
+fn the_clients_time_does_not_run_while_the_origin_holds_its_content_up() {
+    on_each_driver(|driver| {
+        let origin = Origin::start(|peer| {
+            if let Some(head) = peer.head() {
+                // The client did not wait, and everything on the way here has filled up.
+                peer.sleep(ms(300));
+                peer.send(CONTINUE);
+                peer.sleep(ms(1500));
+                if let Some(request) = peer.content(head) {
+                    peer.send(ok(format!("{}", request.body().len())));
+                }
+            }
+        });
+        let proxy = Proxy::with(driver, &origin, &["--body-timeout", "500ms"]);
+        let mut client = proxy.client();
+        let mut sender = client.sender();
+        let sending = thread::spawn(move || {
+            sender.try_send([expecting(20_000_000).as_bytes(), &noise(20_000_000, 1)].concat())
+        });
+        assert_eq!(client.head().status(), 100);
+        let response = client.response();
+        assert_eq!((response.status(), response.text().as_str()), (200, "20000000"));
+        assert!(sending.join().unwrap());
+    });
+}

@@ -1,7 +1,9 @@
 //! Responses that leave any doubt become 502, and their connection is never used again: what one
 //! client's answer left behind must not reach another.
 
-use crate::support::{Origin, Proxy, Setup, eventually, get, ms, ok, on_each_driver, post};
+use std::sync::mpsc;
+
+use crate::support::{Origin, PATIENCE, Proxy, Setup, eventually, get, ms, ok, on_each_driver, post};
 
 /// Responses that are malformed from their first bytes on, and the error that they are told by.
 fn malformed() -> Vec<(Vec<u8>, &'static str)> {
@@ -246,5 +248,31 @@ fn a_chunk_that_is_malformed_further_on_breaks_the_response_off() {
         };
         assert_eq!((head.status(), broken.partial.as_slice()), (200, &b"hello"[..]));
         eventually("the origin's connection ends", || origin.open() == 0);
+    });
+}
+
+#[test]
+fn bytes_that_follow_a_response_a_moment_later_never_reach_a_client_either() {
+    on_each_driver(|driver| {
+        let (sender, sent) = mpsc::channel();
+        let origin = Origin::start(move |peer| {
+            while let Some(request) = peer.request() {
+                peer.send(ok(request.target()));
+                if request.target().starts_with("/late") {
+                    // As an origin does whose Content-Length is less than what it has to say.
+                    peer.sleep(ms(5));
+                    peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+                    sender.send(()).unwrap();
+                }
+            }
+        });
+        let proxy = Proxy::to(driver, &origin);
+        let (mut one, mut two) = (proxy.client(), proxy.client());
+        for count in 0..30 {
+            let (late, good) = (format!("/late/{count}"), format!("/good/{count}"));
+            assert_eq!(one.ask(get(&late)).text(), late);
+            sent.recv_timeout(PATIENCE).unwrap();
+            assert_eq!(two.ask(get(&good)).text(), good);
+        }
     });
 }

@@ -276,3 +276,21 @@ fn a_limit_that_passes_hurts_nobody_else() {
         });
     });
 }
+
+#[test]
+fn the_clients_time_does_not_run_while_the_origin_is_slow_to_read() {
+    on_each_driver(|driver| {
+        let origin = Origin::start(|peer| {
+            if let Some(head) = peer.head() {
+                peer.sleep(ms(1500));
+                if let Some(request) = peer.content(head) {
+                    peer.send(ok(format!("{}", request.body().len())));
+                }
+            }
+        });
+        let proxy =
+            Proxy::with(driver, &origin, &["--body-timeout", "500ms", "--first-byte-timeout", "500ms"]);
+        let response = proxy.ask(crate::support::post("/", &noise(20_000_000, 1)));
+        assert_eq!((response.status(), response.text().as_str()), (200, "20000000"));
+    });
+}

@@ -126,11 +126,11 @@ fn an_origin_that_takes_no_more_of_the_request_is_504() {
 }
 
 #[test]
-fn a_name_without_an_address_is_502() {
+fn a_name_without_an_address_is_503() {
     on_each_driver(|driver| {
         let proxy = Setup::new(driver).args(&["--origin", "http://name.invalid:81"]).start();
         assert!(proxy.stderr().contains("name.invalid"), "the start says so: {}", proxy.stderr());
-        assert_error(&proxy.get("/"), 502, "dns_error");
+        assert_error(&proxy.get("/"), 503, "dns_error");
     });
 }
 
