@@ -76,7 +76,6 @@ catalogue! {
     BodyTimeout: 408, "body_timeout", "The request content did not arrive in time.", "";
     ClientClosed: 0, "client_closed", "The client closed the connection.", "";
     ClientStalled: 0, "client_stalled", "The client did not read the response in time.", "";
-    IdleTimeout: 0, "idle_timeout", "The connection was idle for too long.", "";
 
     // The upstream's side gave out (RFC 9209, section 2.3).
     NoEndpoint: 503, "no_endpoint", "No server is available for this request.", "destination_unavailable";
@@ -97,9 +96,8 @@ catalogue! {
     UpstreamTruncated: 502, "upstream_truncated", "The server's answer broke off.", "http_response_incomplete";
     UpstreamBadUpgrade: 502, "upstream_bad_upgrade", "The server switched protocols without being asked.", "http_upgrade_failed";
 
-    // Ours.
+    // Neither's.
     TunnelIdle: 0, "tunnel_idle", "The tunnel was idle for too long.", "";
-    Panic: 500, "panic", "Something failed inside the proxy.", "proxy_internal_error";
 }
 
 impl Reason {

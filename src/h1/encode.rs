@@ -53,7 +53,11 @@ pub fn request(
     put(out, &[head.token.within(bytes), b" ", edits.target.prefix, edits.target.rest, b" HTTP/1.1\r\n"]);
     put(out, &[b"Host: ", edits.host, b"\r\n"]);
     for (known, name, value) in fields.iter() {
-        if known.is_hop_by_hop() || is_rewritten(known) {
+        let replaced = is_rewritten(known) || (known == Name::MaxForwards && edits.max_forwards.is_some());
+        if known.is_hop_by_hop() || replaced || (known == Name::Other && Name::is_imitated_by(name)) {
+            continue;
+        }
+        if known == Name::Forwarded && !edits.trusted {
             continue;
         }
         put(out, &[name, b": ", value, b"\r\n"]);
@@ -83,7 +87,6 @@ const fn is_rewritten(name: Name) -> bool {
         Name::Host
             | Name::ContentLength
             | Name::Expect
-            | Name::MaxForwards
             | Name::XForwardedFor
             | Name::XForwardedHost
             | Name::XForwardedProto

@@ -15,6 +15,7 @@ pub enum Name {
     /// A field that `Connection` named: see [`drop_connection_options`].
     Dropped,
     Expect,
+    Forwarded,
     Host,
     Http2Settings,
     KeepAlive,
@@ -47,6 +48,7 @@ impl Name {
             6 if is(b"expect") => Name::Expect,
             7 if is(b"upgrade") => Name::Upgrade,
             7 if is(b"referer") => Name::Referer,
+            9 if is(b"forwarded") => Name::Forwarded,
             10 if is(b"connection") => Name::Connection,
             10 if is(b"user-agent") => Name::UserAgent,
             10 if is(b"keep-alive") => Name::KeepAlive,
@@ -63,6 +65,20 @@ impl Name {
             19 if is(b"proxy-authorization") => Name::ProxyAuthorization,
             _ => Name::Other,
         }
+    }
+
+    /// Whether a name with underscores looks like one that the proxy vouches for: origins behind CGI and
+    /// its kin cannot tell `X_Forwarded_For` from `X-Forwarded-For`.
+    pub fn is_imitated_by(name: &[u8]) -> bool {
+        let mut plain = [0; 20];
+        let Some(plain) = plain.get_mut(..name.len()) else { return false };
+        if !name.contains(&b'_') {
+            return false;
+        }
+        for (to, &from) in plain.iter_mut().zip(name) {
+            *to = if from == b'_' { b'-' } else { from };
+        }
+        Name::recognise(plain) != Name::Other
     }
 
     /// Whether the field speaks about one connection only, and so stops at a proxy (RFC 9110,
@@ -178,5 +194,14 @@ mod tests {
         assert_eq!(Name::recognise(b"X-Forwarded-Proto"), Name::XForwardedProto);
         assert_eq!(Name::recognise(b"Content_Length"), Name::Other);
         assert_eq!(Name::recognise(b""), Name::Other);
+    }
+
+    #[test]
+    fn underscores_do_not_hide_a_name() {
+        assert!(Name::is_imitated_by(b"X_Forwarded_For") && Name::is_imitated_by(b"content_length"));
+        assert!(Name::is_imitated_by(b"x-forwarded_proto"));
+        for harmless in [&b"X-Forwarded-For"[..], b"my_field", b"x_forwarded_for_too", &[b'_'; 40]] {
+            assert!(!Name::is_imitated_by(harmless));
+        }
     }
 }

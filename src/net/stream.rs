@@ -35,7 +35,7 @@ impl Source {
     pub(crate) async fn ready(&self) -> io::Result<()> {
         // SAFETY: `readable` takes the stream by a shared reference, as everything does that may run
         // while it is awaited; what takes it exclusively, the reads and writes of the halves, makes
-        // its operation and lets go before it returns.
+        // its operation and lets go before it returns. So it is in monoio 0.2.4, which Cargo.toml pins.
         unsafe { &*self.0.0.get() }.readable(false).await
     }
 

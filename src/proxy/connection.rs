@@ -202,7 +202,8 @@ impl Client {
         let Received { bytes, lines, .. } = received;
         core.give_back_lines(lines);
         match (then, rest) {
-            _ if written.is_err() => {}
+            // What was accepted must not be taken for the whole, least of all where the close ends it.
+            _ if written.is_err() => self.socket.sink.reset(),
             (Then::Persist, Some(rest)) => return Next::Request(rest),
             (Then::Persist, None) => {
                 // The next read takes the buffer that was given back last, while it is warm.

@@ -72,6 +72,7 @@ impl Writer<'_> {
         while !buffer.is_empty() {
             self.watch.write_within(self.limit);
             let (result, back) = self.sink.write(buffer).await;
+            self.watch.clear_write();
             buffer = back;
             match result {
                 Ok(count) if count > 0 => buffer.consume(count),
@@ -79,7 +80,6 @@ impl Writer<'_> {
                 _ => return Err((Broken::Reset, buffer.len())),
             }
         }
-        self.watch.clear_write();
         Ok(buffer)
     }
 }

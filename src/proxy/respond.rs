@@ -74,6 +74,15 @@ impl From<Reason> for ResponseFault {
     }
 }
 
+/// Whether a response that can have no content speaks of some all the same. Upstreams that do so may
+/// send it too, a moment later, and nobody must take it for the next response. To describe the content
+/// that a GET would have had is what HEAD is for.
+fn announces_what_cannot_come(method: Method, status: u16, fields: Fields<'_>) -> bool {
+    let coded = fields.first(Name::TransferEncoding).is_some();
+    let long = status == 204 && fields.first(Name::ContentLength).is_some_and(|length| length != b"0");
+    method != Method::Head && matches!(status, 204 | 304) && (coded || long)
+}
+
 /// What a break on the upstream's side is called, before and after the first byte of its response.
 const fn unanswered(broken: Broken) -> ResponseFault {
     let (reason, unanswered) = match broken {
@@ -134,7 +143,9 @@ impl Respond<'_> {
         let length =
             framing::of_response(self.asked.method == Method::Head, head.status, head.version, fields)
                 .map_err(|_| Reason::UpstreamBadFraming)?;
-        let persists = framing::keeps_alive(head.version, fields) && length != BodyLength::UntilClose;
+        let persists = framing::keeps_alive(head.version, fields)
+            && length != BodyLength::UntilClose
+            && !announces_what_cannot_come(self.asked.method, head.status, fields);
         if head.status == SWITCHING_PROTOCOLS {
             return self.switch(&head, head_length, window);
         }
@@ -167,12 +178,14 @@ impl Respond<'_> {
         let mut rest = None;
         for interims in 0..=INTERIM_RESPONSES_MAX {
             let (core, watch) = (self.core, self.upstream.watch);
-            let mut begun = rest.is_some();
+            let mut reads = u32::from(rest.is_some());
             let (result, mut buffer) =
                 head::receive(self.upstream.source, &core.buffers, &core.limits, rest, || {
-                    if std::mem::replace(&mut begun, true) {
+                    // The first waits for the first byte; from then on the rest of the head has one limit.
+                    if reads == 1 {
                         watch.read_within(core.times.upstream_idle);
                     }
+                    reads += 1;
                 })
                 .await;
             watch.clear_read();

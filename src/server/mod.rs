@@ -78,9 +78,14 @@ enum Event {
 enum Order {
     /// Finish what is in flight, and end.
     Drain,
+    /// End now, and leave nothing that could be taken for whole.
+    Cut,
     /// Use these endpoints from now on.
     Endpoints(Arc<[Endpoint]>),
 }
+
+/// How long the workers have to cut what is open when they must end at once.
+const CUT_TIME: Duration = Duration::from_millis(200);
 
 /// Runs the proxy until it is told to stop, and returns what it has counted. `on_start` is called
 /// once, when every worker is ready; `on_note` for each line that somebody should read.
@@ -111,9 +116,9 @@ pub fn run(
         driver_note: in_use.note,
         descriptors,
     });
-    let totals = control(&inbox, &workers, settings.limits.times.drain, &mut on_note);
+    let totals = control(&inbox, &workers, settings.limits.times.drain, &mut on_note)?;
     log.finish();
-    totals
+    Ok(totals)
 }
 
 fn wait_for_start(
@@ -127,7 +132,8 @@ fn wait_for_start(
         match inbox.recv() {
             Ok(Event::Started(driver)) => {
                 started += 1;
-                in_use = Some(driver);
+                // Where they differ, the one that is not the best is worth the line.
+                in_use = in_use.filter(|known: &driver::InUse| known.note.is_some()).or(Some(driver));
             }
             Ok(Event::Ended(Err(why))) => return Err(RunError::Failed(why)),
             Ok(Event::Note(note)) => on_note(&note),
@@ -153,6 +159,9 @@ fn control(
     while running > 0 {
         match inbox.recv() {
             Ok(Event::Stop) if stopping => {
+                tell_all(&Order::Cut);
+                let cut = std::iter::from_fn(|| inbox.recv_timeout(CUT_TIME).ok());
+                cut.filter(|event| matches!(event, Event::Ended(_))).take(running).for_each(drop);
                 return Err(RunError::Failed("stopped at once, by a second signal".to_owned()));
             }
             Ok(Event::Stop) => {

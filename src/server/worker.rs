@@ -23,6 +23,9 @@ use crate::upstream::Endpoint;
 /// How long accept is left alone after it failed, mostly for want of descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
+/// How long a worker that ends waits for room for its last lines.
+const LAST_LINES: Duration = Duration::from_millis(500);
+
 /// How often a draining worker looks whether it is done.
 const DRAIN_STEP: Duration = Duration::from_millis(10);
 
@@ -116,8 +119,8 @@ fn run(setup: Setup) -> Result<Totals, String> {
         let _ = events.send(Event::Started(in_use));
 
         obey(&core, &setup.orders).await;
-        stop(&core, &listeners, drain, &events).await;
-        carry_log(&core, setup.log.as_ref());
+        stop(&core, &listeners, drain, &setup.orders, &events).await;
+        carry_last_lines(&core, setup.log.as_ref());
         let mut totals = Totals::default();
         totals.add(&core.counters);
         Ok(totals)
@@ -129,7 +132,7 @@ async fn obey(core: &Core, orders: &flume::Receiver<Order>) {
     while let Ok(order) = orders.recv_async().await {
         match order {
             Order::Endpoints(endpoints) => core.replace_endpoints(endpoints.iter().cloned().collect()),
-            Order::Drain => return,
+            Order::Drain | Order::Cut => return,
         }
     }
 }
@@ -139,6 +142,7 @@ async fn stop(
     core: &Rc<Core>,
     listeners: &[Rc<Listener>],
     drain: Duration,
+    orders: &flume::Receiver<Order>,
     events: &Rc<flume::Sender<Event>>,
 ) {
     for listener in listeners {
@@ -149,6 +153,9 @@ async fn stop(
     core.drain();
     let started = core.clock.now();
     while core.connections() > 0 && core.clock.now().since(started) < drain {
+        if matches!(orders.try_recv(), Ok(Order::Cut)) {
+            break;
+        }
         monoio::time::sleep(DRAIN_STEP).await;
     }
     if core.connections() > 0 {
@@ -160,10 +167,13 @@ async fn stop(
 /// Takes connections for as long as the worker accepts any.
 async fn accept(core: Rc<Core>, listener: Rc<Listener>, events: Rc<flume::Sender<Event>>) {
     let mut failing = false;
-    while listener.readable().await.is_ok() && !core.is_draining() {
-        match listener.accept_batch(|fd, peer| begin(&core, fd, peer, &events)) {
+    loop {
+        let ready = listener.readable().await;
+        if core.is_draining() {
+            return;
+        }
+        match ready.and_then(|()| listener.accept_batch(|fd, peer| begin(&core, fd, peer, &events))) {
             Ok(()) => failing = false,
-            Err(_) if core.is_draining() => return,
             Err(error) => {
                 core.counters.accept_errors.increment();
                 if !std::mem::replace(&mut failing, true) {
@@ -208,6 +218,15 @@ async fn tick(core: Rc<Core>, log: Option<flume::Sender<Vec<u8>>>) {
         monoio::time::sleep(TICK).await;
         core.tick();
         carry_log(&core, log.as_ref());
+    }
+}
+
+/// Hands the last lines over, and waits a moment for that if it has to.
+fn carry_last_lines(core: &Core, log: Option<&flume::Sender<Vec<u8>>>) {
+    if let (Some(log), Some((lines, count))) = (log, core.log.take(Vec::new))
+        && log.send_timeout(lines, LAST_LINES).is_err()
+    {
+        core.counters.log_lines_dropped.add(count);
     }
 }
 
