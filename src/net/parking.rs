@@ -30,6 +30,8 @@ pub(crate) struct ParkingLot {
     parked: RefCell<Slab<Parked>>,
     /// How many came since memory was last given back.
     arrivals: Cell<u32>,
+    /// The same, a second ago.
+    arrivals_before: Cell<u32>,
 }
 
 /// So many connections leave enough memory behind, of their tasks, to be worth giving back.
@@ -41,7 +43,12 @@ impl ParkingLot {
     /// # Errors
     /// No descriptor is left.
     pub(crate) fn new() -> io::Result<ParkingLot> {
-        Ok(ParkingLot { epoll: Epoll::new()?, parked: RefCell::default(), arrivals: Cell::default() })
+        Ok(ParkingLot {
+            epoll: Epoll::new()?,
+            parked: RefCell::default(),
+            arrivals: Cell::default(),
+            arrivals_before: Cell::default(),
+        })
     }
 
     /// Lets a connection wait, at most `limit` from the tick `now`. If it cannot be watched it is closed;
@@ -88,12 +95,15 @@ impl ParkingLot {
     }
 
     /// Closes those whose time is over, and says how many. After a wave of arrivals, the memory of
-    /// their tasks goes back to the kernel.
+    /// their tasks goes back to the kernel. To be called about once a second.
     pub(crate) fn expire(&self, now: u32) -> usize {
-        if self.arrivals.get() >= ARRIVALS_WORTH_A_TRIM {
+        let arrivals = self.arrivals.get();
+        let wave_is_over = arrivals > 0 && arrivals == self.arrivals_before.get();
+        if arrivals >= ARRIVALS_WORTH_A_TRIM || wave_is_over {
             self.arrivals.set(0);
             sys::trim_heap();
         }
+        self.arrivals_before.set(self.arrivals.get());
         let mut parked = self.parked.borrow_mut();
         let before = parked.len();
         parked.retain(|_, waiting| waiting.until > now);

@@ -16,7 +16,8 @@ use crate::limits::DISCARD_BYTES_MAX;
 use crate::net::buffer::Class;
 use crate::net::{Buffer, Socket, Ticks, Watch};
 
-/// How long a quiet connection keeps its task and its buffer before it is parked.
+/// How long a quiet connection keeps its task before it is parked. Parking and coming back costs half
+/// a request, so it must not happen between the requests of a busy client.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How long a client may go on sending after its exchange was answered and its connection is to close.

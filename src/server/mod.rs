@@ -98,6 +98,7 @@ pub fn run(
     mut on_note: impl FnMut(&str),
 ) -> Result<Totals, RunError> {
     let cores = cores::choose(settings.cores)?;
+    sys::keep_heaps_small();
     let descriptors = sys::raise_descriptor_limit();
     let sockets = listen::bind_all(&settings.host, settings.port, cores.len())?;
     let listening = sockets.iter().map(|group| group.address).collect();
