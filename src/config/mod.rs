@@ -37,6 +37,16 @@ pub struct Settings {
     pub access_log: Format,
 }
 
+#[cfg(test)]
+impl Settings {
+    /// The defaults, with one origin that nothing listens on.
+    pub(crate) fn for_tests() -> Settings {
+        let origin = "http://127.0.0.1:1".parse().unwrap();
+        let options = Options { origin: Some(vec![origin]), ..Options::default() };
+        options.into_settings(None).unwrap()
+    }
+}
+
 /// What a request meets on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {

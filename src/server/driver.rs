@@ -68,30 +68,40 @@ pub(super) fn build(choice: DriverChoice) -> io::Result<(AnyRuntime, InUse)> {
     if choice == DriverChoice::Epoll {
         return epoll(None);
     }
-    let mut refusal = io::Error::from(io::ErrorKind::Unsupported);
-    for (place, (name, flags)) in RINGS.iter().enumerate() {
+    let ring = step_back(|flags| {
         let mut ring = IoUring::builder();
         ring.setup_cqsize(COMPLETIONS);
         flags(&mut ring);
-        let built = RuntimeBuilder::<IoUringDriver>::new()
+        RuntimeBuilder::<IoUringDriver>::new()
             .uring_builder(ring)
             .with_entries(ENTRIES)
             .enable_timer()
-            .build();
-        match built {
-            Ok(runtime) => {
+            .build()
+    });
+    match ring {
+        Ok((runtime, in_use)) => Ok((AnyRuntime::Uring(runtime), in_use)),
+        Err(refusal) if choice == DriverChoice::Uring => {
+            Err(io::Error::new(refusal.kind(), format!("io_uring is refused: {}", why(&refusal))))
+        }
+        Err(refusal) => epoll(Some(format!("io_uring is refused, so epoll is used: {}", why(&refusal)))),
+    }
+}
+
+/// Makes a ring with the best flags that the kernel takes.
+fn step_back<R>(mut make: impl FnMut(SetFlags) -> io::Result<R>) -> io::Result<(R, InUse)> {
+    let mut refusal = io::Error::from(io::ErrorKind::Unsupported);
+    for (place, (name, flags)) in RINGS.into_iter().enumerate() {
+        match make(flags) {
+            Ok(ring) => {
                 let note = (place > 0).then(|| {
                     format!("the kernel refuses better flags for io_uring ({refusal}); Linux 6.1 has them")
                 });
-                return Ok((AnyRuntime::Uring(runtime), InUse { name, note }));
+                return Ok((ring, InUse { name, note }));
             }
             Err(error) => refusal = error,
         }
     }
-    if choice == DriverChoice::Uring {
-        return Err(io::Error::new(refusal.kind(), format!("io_uring is refused: {}", why(&refusal))));
-    }
-    epoll(Some(format!("io_uring is refused, so epoll is used: {}", why(&refusal))))
+    Err(refusal)
 }
 
 fn epoll(note: Option<String>) -> io::Result<(AnyRuntime, InUse)> {
@@ -111,5 +121,49 @@ fn why(error: &io::Error) -> String {
         Some(libc::ENOSYS) => "this kernel has no io_uring; Linux 5.11 or later does".to_owned(),
         Some(libc::ENOMEM) => "the limit on locked memory is too low; raise it with ulimit -l".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: i32) -> io::Error {
+        io::Error::from_raw_os_error(code)
+    }
+
+    #[test]
+    fn steps_back_to_fewer_flags_and_says_why() {
+        for (refusals, name) in RINGS.iter().enumerate().map(|(place, (name, _))| (place, *name)) {
+            let mut tries = 0;
+            let made = step_back(|_| {
+                tries += 1;
+                if tries > refusals { Ok(tries) } else { Err(refused(libc::EINVAL)) }
+            });
+            let (tries, in_use) = made.unwrap();
+            assert_eq!((tries, in_use.name), (refusals + 1, name));
+            assert_eq!(in_use.note.is_some(), refusals > 0);
+            assert!(
+                in_use
+                    .note
+                    .is_none_or(|note| note.contains("Invalid argument") && note.contains("Linux 6.1"))
+            );
+        }
+    }
+
+    #[test]
+    fn when_no_ring_can_be_had_the_last_refusal_names_its_cause_and_cure() {
+        for (code, cure) in [
+            (libc::EPERM, "io_uring_setup"),
+            (libc::ENOSYS, "Linux 5.11 or later"),
+            (libc::ENOMEM, "ulimit -l"),
+        ] {
+            let refusal = step_back(|_| Err::<(), _>(refused(code))).unwrap_err();
+            let told = why(&refusal);
+            assert!(told.contains(cure) || told.contains("io_uring_disabled"), "{told}");
+        }
+        let (runtime, in_use) = epoll(Some("because".to_owned())).unwrap();
+        assert!(runtime.is_epoll());
+        assert_eq!((in_use.name, in_use.note.as_deref()), ("epoll", Some("because")));
     }
 }

@@ -91,6 +91,16 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_permission_is_named_with_its_cure() {
+        let error = refusal("127.0.0.1:80".parse().unwrap(), &io::ErrorKind::PermissionDenied.into());
+        let text = error.to_string();
+        assert!(
+            text.contains("port 80") && text.contains("CAP_NET_BIND_SERVICE") && !text.contains('\n'),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn an_address_of_another_machine_is_named() {
         let error = bind_all(&Host::parse("192.0.2.1"), 0, 1).map(|_| ()).unwrap_err();
         assert!(error.to_string().contains("no address of this machine"), "{error}");

@@ -1,5 +1,6 @@
 //! One worker: a thread pinned to its core, with a runtime, listeners and a core's worth of state.
 
+use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -193,9 +194,18 @@ fn begin(core: &Rc<Core>, fd: OwnedFd, peer: SocketAddr, events: &Rc<flume::Send
 }
 
 fn serve(core: &Rc<Core>, fd: OwnedFd, peer: SocketAddr, events: &Rc<flume::Sender<Event>>) {
-    let exchanges = guarded(proxy::serve(core.clone(), fd, peer));
+    spawn_guarded(core, peer, events, proxy::serve(core.clone(), fd, peer));
+}
+
+/// Gives a connection's future a task. A panic in it is counted and told, and hurts no other.
+fn spawn_guarded(
+    core: &Rc<Core>,
+    peer: SocketAddr,
+    events: &Rc<flume::Sender<Event>>,
+    exchanges: impl Future<Output = ()> + 'static,
+) {
     let (core, events) = (core.clone(), events.clone());
-    monoio::spawn(exchanges.map(move |ended| {
+    monoio::spawn(guarded(exchanges).map(move |ended| {
         if let Err(panic) = ended {
             core.counters.panics.increment();
             let _ =
@@ -237,5 +247,37 @@ fn carry_log(core: &Core, log: Option<&flume::Sender<Vec<u8>>>) {
         && log.try_send(lines).is_err()
     {
         core.counters.log_lines_dropped.add(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_one_connection_is_counted_and_told_and_hurts_no_other() {
+        for choice in [DriverChoice::Auto, DriverChoice::Epoll] {
+            let (mut runtime, _) = driver::build(choice).unwrap();
+            let (sender, notes) = flume::unbounded();
+            let settings = Settings::for_tests();
+            let panics = runtime.block_on(async {
+                let core = Rc::new(
+                    Core::new(0, settings.limits, settings.rules, settings.access_log, Rc::new([])).unwrap(),
+                );
+                let events = Rc::new(sender);
+                let peer = SocketAddr::from(([192, 0, 2, 1], 7));
+                let (done, waits) = flume::bounded(1);
+                spawn_guarded(&core, peer, &events, async { panic!("one of them") });
+                spawn_guarded(&core, peer, &events, async move {
+                    monoio::time::sleep(Duration::from_millis(20)).await;
+                    done.send(()).unwrap();
+                });
+                waits.recv_async().await.unwrap();
+                core.counters.panics.get()
+            });
+            assert_eq!(panics, 1);
+            let Ok(Event::Note(note)) = notes.recv() else { panic!("nothing was told") };
+            assert_eq!(note, "a connection from 192.0.2.1:7 panicked: one of them");
+        }
     }
 }
