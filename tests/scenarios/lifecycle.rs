@@ -332,3 +332,18 @@ fn an_upload_in_progress_at_the_signal_is_finished() {
         assert_eq!(proxy.wait(SOON).code(), Some(0));
     });
 }
+
+#[test]
+fn each_worker_is_pinned_to_a_core_of_its_own() {
+    on_each_driver(|driver| {
+        let origin = Origin::echo();
+        let cores = thread::available_parallelism().unwrap().get().min(2);
+        let proxy = Setup::new(driver).cores(cores).origin(&origin).start();
+        assert_eq!(proxy.get("/").status(), 200);
+        let mut pinned = proxy.cores_of_workers();
+        assert_eq!(pinned.len(), cores);
+        assert!(pinned.iter().all(|core| core.parse::<usize>().is_ok()), "{pinned:?}");
+        pinned.dedup();
+        assert_eq!(pinned.len(), cores, "two workers share a core");
+    });
+}

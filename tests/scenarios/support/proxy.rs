@@ -244,6 +244,21 @@ impl Proxy {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
+    /// The cores that each of its workers may run on, as the kernel lists them.
+    pub(crate) fn cores_of_workers(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let mut cores: Vec<String> = tasks
+            .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).ok())
+            .filter(|status| status.starts_with("Name:\tworker-"))
+            .filter_map(|status| {
+                let line = status.lines().find(|line| line.starts_with("Cpus_allowed_list:"))?;
+                line.split_whitespace().nth(1).map(str::to_owned)
+            })
+            .collect();
+        cores.sort();
+        cores
+    }
+
     /// How many descriptors it has open when nobody is connected, once it has settled down.
     pub(crate) fn descriptors_at_rest(&self) -> usize {
         assert_eq!(self.ask("\n").status(), 400);
