@@ -1,5 +1,5 @@
-//! Ringway is an HTTP reverse proxy for Linux, on its way to a caching one: one io_uring runtime pinned to each core, and
-//! nothing shared between them on the path of a request.
+//! Ringway is an HTTP reverse proxy for Linux, on its way to a caching one: one io_uring runtime pinned
+//! to each core, and nothing shared between them on the path of a request.
 //!
 //! # The problem
 //!
