@@ -177,3 +177,24 @@ fn a_response_until_close_that_the_proxy_itself_cuts_is_broken_too() {
         assert_eq!(client.until_end().1, End::Reset, "the proxy ended");
     });
 }
+
+#[test]
+fn a_response_until_close_that_a_second_signal_cuts_is_broken_too() {
+    on_each_driver(|driver| {
+        let origin = Origin::start(|peer| {
+            if peer.head().is_some() {
+                peer.send([UNTIL_CLOSE, "hello"].concat());
+                peer.hang();
+            }
+        });
+        let mut proxy = Proxy::with(driver, &origin, &["--access-log", "combined"]);
+        let mut client = proxy.client();
+        client.send("GET / HTTP/1.0\r\n\r\n");
+        client.head();
+        proxy.signal(Signal::TERM);
+        eventually("it begins to drain", || proxy.stderr().contains("stopping"));
+        proxy.signal(Signal::TERM);
+        assert!(!proxy.wait(PATIENCE).success());
+        assert_eq!(client.until_end().1, End::Reset);
+    });
+}
