@@ -45,6 +45,7 @@
 //! - A connection to an upstream is used again only if its last response was framed to the end.
 //! - Nothing here knows TLS, HTTP/2 or a cache yet.
 
+pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod config;

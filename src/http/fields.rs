@@ -9,26 +9,55 @@ use super::{Span, list};
 pub enum Name {
     Other,
     Accept,
+    AcceptCharset,
+    AcceptEncoding,
+    AcceptLanguage,
+    Age,
+    Authorization,
+    CacheControl,
+    CacheStatus,
+    CacheTag,
+    CdnCacheControl,
     Connection,
+    ContentEncoding,
     ContentLength,
+    ContentLocation,
+    ContentRange,
+    ContentType,
     Date,
     /// A field that `Connection` named: see [`drop_connection_options`].
     Dropped,
+    ETag,
     Expect,
+    Expires,
     Forwarded,
     Host,
     Http2Settings,
+    IfMatch,
+    IfModifiedSince,
+    IfNoneMatch,
+    IfRange,
+    IfUnmodifiedSince,
     KeepAlive,
+    LastModified,
+    Location,
     MaxForwards,
+    Pragma,
     ProxyAuthenticate,
     ProxyAuthorization,
     ProxyConnection,
+    Range,
     Referer,
+    SetCookie,
+    SurrogateKey,
     Te,
     TransferEncoding,
     Upgrade,
     UserAgent,
+    Vary,
     Via,
+    XCache,
+    XCacheKey,
     XForwardedFor,
     XForwardedHost,
     XForwardedProto,
@@ -41,27 +70,56 @@ impl Name {
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         match name.len() {
             2 if is(b"te") => Name::Te,
+            3 if is(b"age") => Name::Age,
             3 if is(b"via") => Name::Via,
-            4 if is(b"host") => Name::Host,
             4 if is(b"date") => Name::Date,
+            4 if is(b"etag") => Name::ETag,
+            4 if is(b"host") => Name::Host,
+            4 if is(b"vary") => Name::Vary,
+            5 if is(b"range") => Name::Range,
             6 if is(b"accept") => Name::Accept,
             6 if is(b"expect") => Name::Expect,
-            7 if is(b"upgrade") => Name::Upgrade,
+            6 if is(b"pragma") => Name::Pragma,
+            7 if is(b"expires") => Name::Expires,
             7 if is(b"referer") => Name::Referer,
+            7 if is(b"upgrade") => Name::Upgrade,
+            7 if is(b"x-cache") => Name::XCache,
+            8 if is(b"if-match") => Name::IfMatch,
+            8 if is(b"if-range") => Name::IfRange,
+            8 if is(b"location") => Name::Location,
+            9 if is(b"cache-tag") => Name::CacheTag,
             9 if is(b"forwarded") => Name::Forwarded,
             10 if is(b"connection") => Name::Connection,
-            10 if is(b"user-agent") => Name::UserAgent,
             10 if is(b"keep-alive") => Name::KeepAlive,
-            12 if is(b"x-request-id") => Name::XRequestId,
+            10 if is(b"set-cookie") => Name::SetCookie,
+            10 if is(b"user-agent") => Name::UserAgent,
+            11 if is(b"x-cache-key") => Name::XCacheKey,
+            12 if is(b"cache-status") => Name::CacheStatus,
+            12 if is(b"content-type") => Name::ContentType,
             12 if is(b"max-forwards") => Name::MaxForwards,
+            12 if is(b"x-request-id") => Name::XRequestId,
+            13 if is(b"authorization") => Name::Authorization,
+            13 if is(b"cache-control") => Name::CacheControl,
+            13 if is(b"content-range") => Name::ContentRange,
+            13 if is(b"if-none-match") => Name::IfNoneMatch,
+            13 if is(b"last-modified") => Name::LastModified,
+            13 if is(b"surrogate-key") => Name::SurrogateKey,
+            14 if is(b"accept-charset") => Name::AcceptCharset,
             14 if is(b"content-length") => Name::ContentLength,
             14 if is(b"http2-settings") => Name::Http2Settings,
+            15 if is(b"accept-encoding") => Name::AcceptEncoding,
+            15 if is(b"accept-language") => Name::AcceptLanguage,
             15 if is(b"x-forwarded-for") => Name::XForwardedFor,
-            16 if is(b"x-forwarded-host") => Name::XForwardedHost,
+            16 if is(b"content-encoding") => Name::ContentEncoding,
+            16 if is(b"content-location") => Name::ContentLocation,
             16 if is(b"proxy-connection") => Name::ProxyConnection,
+            16 if is(b"x-forwarded-host") => Name::XForwardedHost,
+            17 if is(b"cdn-cache-control") => Name::CdnCacheControl,
+            17 if is(b"if-modified-since") => Name::IfModifiedSince,
             17 if is(b"transfer-encoding") => Name::TransferEncoding,
             17 if is(b"x-forwarded-proto") => Name::XForwardedProto,
             18 if is(b"proxy-authenticate") => Name::ProxyAuthenticate,
+            19 if is(b"if-unmodified-since") => Name::IfUnmodifiedSince,
             19 if is(b"proxy-authorization") => Name::ProxyAuthorization,
             _ => Name::Other,
         }
@@ -101,9 +159,34 @@ impl Name {
 }
 
 impl Name {
-    /// Whether a Connection field can take the field away: the proxy neither writes it nor decides by it.
+    /// Whether a Connection field can take the field away: not one that the proxy writes or frames by, and
+    /// not one that restrains caches (RFC 9110, section 7.6.1, warns of such options).
     const fn can_be_dropped(self) -> bool {
-        matches!(self, Name::Other | Name::Accept | Name::Referer | Name::UserAgent)
+        matches!(
+            self,
+            Name::Other
+                | Name::Accept
+                | Name::AcceptCharset
+                | Name::AcceptEncoding
+                | Name::AcceptLanguage
+                | Name::Authorization
+                | Name::CacheTag
+                | Name::ContentEncoding
+                | Name::ContentLocation
+                | Name::ContentType
+                | Name::ETag
+                | Name::IfMatch
+                | Name::IfModifiedSince
+                | Name::IfNoneMatch
+                | Name::IfRange
+                | Name::IfUnmodifiedSince
+                | Name::LastModified
+                | Name::Location
+                | Name::Range
+                | Name::Referer
+                | Name::SurrogateKey
+                | Name::UserAgent
+        )
     }
 }
 
