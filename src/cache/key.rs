@@ -44,8 +44,9 @@ impl std::error::Error for BadUrl {}
 /// [`BadUrl`]
 pub fn of_url(url: &[u8]) -> Result<Vec<u8>, BadUrl> {
     let starts = |scheme: &[u8]| url.get(..scheme.len()).is_some_and(|s| s.eq_ignore_ascii_case(scheme));
-    let scheme = [&b"http://"[..], b"https://"].into_iter().find(|scheme| starts(scheme));
-    let rest = &url[scheme.ok_or(BadUrl::Scheme)?.len()..];
+    let schemes = [(&b"http://"[..], &b":80"[..]), (b"https://", b":443")];
+    let (scheme, port) = schemes.into_iter().find(|(scheme, _)| starts(scheme)).ok_or(BadUrl::Scheme)?;
+    let rest = &url[scheme.len()..];
     let rest = rest.split(|&b| b == b'#').next().unwrap_or_default();
     let end = rest.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len());
     let (authority, target) = rest.split_at(end);
@@ -57,13 +58,15 @@ pub fn of_url(url: &[u8]) -> Result<Vec<u8>, BadUrl> {
     }
     let mut key = Vec::with_capacity(url.len() + 1);
     let slash: &[u8] = if target.first() == Some(&b'/') { b"" } else { b"/" };
-    write(&mut key, authority, &[slash, target]);
+    write(&mut key, authority.strip_suffix(port).unwrap_or(authority), &[slash, target]);
     Ok(key)
 }
 
-/// An authority without a port that says nothing: an empty one, 80, or the 443 of https.
+/// An authority without a port that says nothing: an empty one, or 80. Any other port is kept, 443
+/// included: upstreams write what they got as Host into their links, and nobody may plant such a response
+/// under another host's key.
 fn without_default_port(authority: &[u8]) -> &[u8] {
-    [&b":80"[..], b":443", b":"].iter().find_map(|port| authority.strip_suffix(*port)).unwrap_or(authority)
+    [&b":80"[..], b":"].iter().find_map(|port| authority.strip_suffix(*port)).unwrap_or(authority)
 }
 
 #[cfg(test)]
@@ -79,7 +82,7 @@ mod tests {
     #[test]
     fn hosts_are_compared_without_case_and_default_port_and_targets_as_they_are() {
         assert_eq!(key("Example.COM:80", "/A?b"), "example.com/A?b");
-        assert_eq!(key("a:443", "/"), "a/");
+        assert_eq!(key("a:443", "/"), "a:443/");
         assert_eq!(key("a:", "/"), "a/");
         assert_eq!(key("a:8080", "/"), "a:8080/");
         assert_eq!(key("[::1]:80", "/"), "[::1]/");
