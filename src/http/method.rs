@@ -42,6 +42,12 @@ impl Method {
         }
     }
 
+    /// Whether the request asks for nothing but information (RFC 9110, section 9.2.1). A method that is not
+    /// known is taken not to be safe.
+    pub const fn is_safe(self) -> bool {
+        matches!(self, Method::Get | Method::Head | Method::Options | Method::Trace)
+    }
+
     /// Whether sending the request twice has the effect of sending it once (RFC 9110, section 9.2.2).
     /// A method that is not known is taken not to be idempotent.
     pub const fn is_idempotent(self) -> bool {
