@@ -7,13 +7,18 @@ use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
+use ringway::cache;
+use ringway::cache::fuzz_range;
 use ringway::h1::fuzz;
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 4] = [
+const TARGETS: [(&str, Body); 7] = [
     ("chunked", fuzz::chunked),
+    ("date", fuzz_range::date),
+    ("directives", cache::fuzz::directives),
     ("framing", fuzz::framing),
+    ("range", fuzz_range::range),
     ("request_head", fuzz::request_head),
     ("response_head", fuzz::response_head),
 ];
