@@ -1,14 +1,16 @@
-"""Takes the samples: one proxy on its own core, under load or holding idle connections."""
+"""Takes the samples: one proxy on its own core, under load, holding idle connections, or answering from its cache."""
 
 import contextlib
 import ctypes
 import dataclasses
+import functools
 import http.client
 import itertools
 import json
 import os
 import pathlib
 import select
+import shutil
 import signal
 import socket
 import string
@@ -27,6 +29,21 @@ LIBC = ctypes.CDLL(None)
 NGINX_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": str(256 * 1024 * 1024)}
 # Idle connections are opened this many at a time, and the warm-up before has as many.
 IDLE_BATCH = 8
+# What every cache is given. The mix, whose sizes are in zipf.rs, is about four times as large.
+CACHE_MIB = 256
+MIX_OBJECTS, MIX_EXPONENT = 20_000, 0.9
+# Enough to fill the cache several times, after which its hit ratio hardly changes.
+MIX_WARM_UP_REQUESTS = 150_000
+STAMPEDE_DELAY_MS = 200
+# A hit makes none; a few are for what a cache may do in the background.
+HIT_ORIGIN_REQUESTS_MAX = 10
+# What Varnish would write to its log in memory, the tags of every request. The other peers log nothing.
+VARNISH_QUIET = (
+    "Begin End Link ReqStart ReqMethod ReqURL ReqProtocol ReqHeader ReqUnset ReqAcct RespProtocol RespStatus RespReason "
+    "RespHeader RespUnset BereqMethod BereqURL BereqProtocol BereqHeader BereqUnset BereqAcct BerespProtocol "
+    "BerespStatus BerespReason BerespHeader BerespUnset BackendOpen BackendReuse BackendClose Fetch_Body Filters "
+    "Storage TTL Length Hit VCL_call VCL_return VCL_use Timestamp SessOpen SessClose"
+).split()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +57,8 @@ class Scenario:
     size: int
     close: bool = False
     idle: bool = False
+    # Answered by a cache: "hit" asks for one stored response, "mix" for many, "stampede" for a missing one.
+    cache: str = ""
 
 
 SCENARIOS = [
@@ -53,6 +72,10 @@ SCENARIOS = [
     Scenario("b1m-c8", "8 connections, 1 MiB", "1 MiB", 8, 1024 * 1024),
     Scenario("close", "64 clients, new connections, 1 KiB", "new connection", 64, 1024, close=True),
     Scenario("idle", "4,000 idle connections", "idle connection", IDLE_CONNECTIONS, 1024, idle=True),
+    Scenario("hit1k", "64 connections, 1 KiB from cache", "1 KiB from cache", 64, 1024, cache="hit"),
+    Scenario("hit64k", "64 connections, 64 KiB from cache", "64 KiB from cache", 64, 64 * 1024, cache="hit"),
+    Scenario("zipf", "64 connections, mix of 4 times the cache", "mix larger than the cache", 64, 0, cache="mix"),
+    Scenario("stampede", "1,000 clients, one missing key", "stampede", 1000, 1024, cache="stampede"),
 ]
 
 
@@ -74,7 +97,9 @@ class Setting:
     """What all scenarios of a run have in common."""
 
     directory: pathlib.Path
+    memory: pathlib.Path  # a directory in memory
     origin: "Process"
+    load: str  # the load generator for what wrk does not do
     files_max: int
     rounds: int
     seconds: int
@@ -86,9 +111,8 @@ def measure_load(setting, scenario, proxies, result):
         running = {}
         for proxy in proxies:
             with result.failures_of(proxy.name, Failed):
-                process = stack.enter_context(start(setting, proxy))
-                check_content(process.port, scenario)
-                wrk(process.port, scenario, seconds=min(2, setting.seconds))
+                process = stack.enter_context(start(setting, proxy, scenario))
+                warm_up(setting, process, scenario)
                 running[proxy.name] = process
         for number in range(1, setting.rounds + 1):
             for name, process in running.items():
@@ -96,17 +120,37 @@ def measure_load(setting, scenario, proxies, result):
                     continue
                 time.sleep(0.3)  # the last run's connections finish closing
                 with result.failures_of(name, Failed):
-                    sample = sample_load(process, scenario, setting.seconds)
+                    sample = sample_load(setting, process, scenario, number)
                     result.add(name, number, sample)
                     print(f"{scenario.name} {number}/{setting.rounds} {name}: {sample.cost:.2f} µs", flush=True)
 
 
-def sample_load(process, scenario, seconds):
-    started, stolen = time.monotonic(), steal_ns(PROXY_CORE)
+def warm_up(setting, process, scenario):
+    if scenario.cache == "mix":
+        load_mix(setting, process.port, scenario, 0, f"--requests={MIX_WARM_UP_REQUESTS}")
+    elif scenario.cache == "stampede":
+        load_stampede(setting, process.port, scenario, 0)
+    else:
+        check_content(process.port, scenario)
+        wrk(process.port, scenario, seconds=min(2, setting.seconds))
+
+
+def sample_load(setting, process, scenario, number):
+    started, stolen, asked = time.monotonic(), steal_ns(PROXY_CORE), origin_requests(setting)
     cpu, waited = process.cpu_ns(), process.waited_ns()
-    seen = wrk(process.port, scenario, seconds)
+    if scenario.cache == "mix":
+        seen = load_mix(setting, process.port, scenario, number, f"--seconds={setting.seconds}")
+    elif scenario.cache == "stampede":
+        seen = load_stampede(setting, process.port, scenario, number)
+    else:
+        seen = wrk(process.port, scenario, setting.seconds)
     cpu, waited = process.cpu_ns() - cpu, process.waited_ns() - waited
     elapsed_ns = (time.monotonic() - started) * 1e9
+    asked = origin_requests(setting) - asked
+    if scenario.cache == "hit":
+        if asked > HIT_ORIGIN_REQUESTS_MAX:
+            raise Failed(f"not answered from the cache: {asked} of {seen['requests']} requests reached the origin")
+        check_content(process.port, scenario)  # wrk does not look at it
     return report.Sample(
         cost=cpu / seen["requests"] / 1e3,
         requests=seen["requests"],
@@ -115,7 +159,47 @@ def sample_load(process, scenario, seconds):
         p99_us=seen["p99"],
         busy=cpu / elapsed_ns,
         disturbed=(waited + steal_ns(PROXY_CORE) - stolen) / elapsed_ns,
+        origin_requests=asked,
+        first_us=seen.get("first", 0),
+        last_us=seen.get("last", 0),
+        held_mib=process.held_bytes() / 2**20 if scenario.cache == "mix" else 0,
     )
+
+
+def load_mix(setting, port, scenario, seed, limit):
+    """Many objects, drawn alike for every proxy; every byte is checked."""
+    arguments = [f"--connections={scenario.connections}", f"--objects={MIX_OBJECTS}", f"--exponent={MIX_EXPONENT}"]
+    return load(setting, port, "mix", *arguments, f"--seed={seed}", limit)
+
+
+def load_stampede(setting, port, scenario, number):
+    """All clients ask at once for a key that nobody has asked for."""
+    target = f"/cache/{scenario.size}/stampede-{port}-{number}"
+    arguments = [f"--clients={scenario.connections}", f"--target={target}?delay={STAMPEDE_DELAY_MS}"]
+    return load(setting, port, "stampede", *arguments)
+
+
+def load(setting, port, *arguments):
+    command = [setting.load, "--port", str(port), "--core", str(LOAD_CORE), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=630, check=True)
+    except subprocess.CalledProcessError as error:
+        raise Failed((error.stderr or error.stdout).strip()[-200:]) from error
+    except subprocess.TimeoutExpired as error:
+        raise Failed("the load did not end in time") from error
+    return json.loads(done.stdout)
+
+
+def origin_requests(setting):
+    """How many requests for what may be stored have reached the origin."""
+    connection = http.client.HTTPConnection("127.0.0.1", setting.origin.port, timeout=10)
+    try:
+        connection.request("GET", "/counts")
+        return int(connection.getresponse().read())
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise Failed(f"the origin's count: {error!r}") from error
+    finally:
+        connection.close()
 
 
 def wrk(port, scenario, seconds):
@@ -124,7 +208,7 @@ def wrk(port, scenario, seconds):
     command += ["-s", str(HERE / "peers" / "wrk.lua")]
     if scenario.close:
         command += ["-H", "Connection: close"]
-    command.append(f"http://127.0.0.1:{port}/b/{scenario.size}")
+    command.append(f"http://127.0.0.1:{port}{target(scenario)}")
     try:
         # Without --latency: the script reports the same percentiles, exactly.
         output = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=True).stdout
@@ -140,21 +224,47 @@ def wrk(port, scenario, seconds):
     return seen
 
 
+def target(scenario):
+    return f"/cache/{scenario.size}/{scenario.name}" if scenario.cache else f"/b/{scenario.size}"
+
+
+def content(scenario):
+    """What the origin answers. content.rs says the same in Rust."""
+    sequence, start = string.ascii_lowercase.encode(), 0
+    if scenario.cache:
+        sequence, start = cache_sequence(), 0xCBF29CE484222325
+        for byte in scenario.name.encode():
+            start = (start ^ byte) * 0x100000001B3 % 2**64
+        start %= len(sequence)
+    return (sequence * (scenario.size // len(sequence) + 2))[start : start + scenario.size]
+
+
+@functools.cache
+def cache_sequence():
+    state, sequence = 1, bytearray()
+    for _ in range(65_521):
+        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+        sequence.append(state >> 56)
+    return bytes(sequence)
+
+
 def check_content(port, scenario):
     """The proxy must pass on the origin's bytes, and keep or close the connection as asked."""
-    alphabet = string.ascii_lowercase.encode()
-    expected = (alphabet * (scenario.size // 26 + 1))[: scenario.size]
+    expected = content(scenario)
+    etag = f'"{scenario.size}-{scenario.name}"' if scenario.cache else None
     fields = {"Connection": "close"} if scenario.close else {}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         for _ in range(1 if scenario.close else 2):
-            connection.request("GET", f"/b/{scenario.size}", headers=fields)
+            connection.request("GET", target(scenario), headers=fields)
             response = connection.getresponse()
-            content = response.read()
+            received = response.read()
             if response.status != 200:
                 raise Failed(f"answers {response.status} {response.reason}")
-            if content != expected:
-                raise Failed(f"answers {len(content)} bytes of content, not the origin's {len(expected)}")
+            if received != expected:
+                raise Failed(f"answers {len(received)} bytes of content, not the origin's {len(expected)}")
+            if response.getheader("ETag") != etag:
+                raise Failed(f"answers an ETag of {response.getheader('ETag')}, not the origin's {etag}")
             if response.will_close != scenario.close:
                 raise Failed("does not close" if scenario.close else "does not keep the connection")
     except (OSError, http.client.HTTPException) as error:
@@ -173,7 +283,7 @@ def measure_idle(setting, scenario, proxies, result):
     for number, proxy in itertools.product(range(1, rounds + 1), proxies):
         if proxy.name in result.failures:
             continue
-        with result.failures_of(proxy.name, Failed), start(setting, proxy) as process:
+        with result.failures_of(proxy.name, Failed), start(setting, proxy, scenario) as process:
             check_content(process.port, scenario)
             warm_up = dataclasses.replace(scenario, connections=IDLE_BATCH)
             wrk(process.port, warm_up, seconds=1)
@@ -217,8 +327,8 @@ def open_idle(port, scenario, stack):
 class Process:
     """A server on a core of its own, in a session of its own, which ends with the `with` block."""
 
-    def __init__(self, name, command, core, port, directory, environment=None):
-        self.name, self.port = name, port
+    def __init__(self, name, command, core, port, directory, environment=None, memory=None):
+        self.name, self.port, self.memory = name, port, memory
         self.log = directory / f"{name}-{port}.log"
         with self.log.open("wb") as log:
             try:
@@ -261,6 +371,8 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.child.pid, signal.SIGKILL)
         self.child.wait()
+        if self.memory:
+            shutil.rmtree(self.memory, ignore_errors=True)
 
     def pids(self):
         """The process and all that descend from it."""
@@ -282,8 +394,13 @@ class Process:
         return sum(time.clock_gettime_ns((~pid << 3) | 2) for pid in self.pids())
 
     def waited_ns(self):
-        """Time that threads were ready to run and something else had the core."""
+        """Time that threads were ready to run and something else had the core.
+
+        Nothing for Varnish, whose many threads wait for each other.
+        """
         total = 0
+        if self.name == "varnish":
+            return total
         for pid in self.pids():
             for path in pathlib.Path("/proc").glob(f"{pid}/task/*/schedstat"):
                 with contextlib.suppress(OSError):
@@ -298,6 +415,15 @@ class Process:
         return total * 1024
 
 
+    def held_bytes(self):
+        """Resident memory, and the files of a cache in files, which are in memory too."""
+        files = 0
+        for path in (self.memory / "cache").rglob("*") if self.memory else ():
+            with contextlib.suppress(OSError):  # evicted meanwhile
+                files += path.lstat().st_blocks * 512
+        return self.resident_bytes() + files
+
+
 def settle_on(core):
     """Runs in a new process: takes the core, and asks to be ended when this script is killed."""
     os.sched_setaffinity(0, {core})
@@ -305,23 +431,53 @@ def settle_on(core):
     LIBC.prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
-def start(setting, proxy):
+def start(setting, proxy, scenario):
     port = free_port()
-    origin_port = setting.origin.port
     if proxy.is_peer:
-        template = HERE / "peers" / {"nginx": "nginx.conf", "haproxy": "haproxy.cfg"}[proxy.name]
-        config = setting.directory / f"{proxy.name}-{port}.conf"
-        config.write_text(string.Template(template.read_text()).substitute(
-            port=port, origin_port=origin_port, directory=setting.directory,
-            files_max=setting.files_max, connections_max=setting.files_max // 2 - 500,
-        ))
-        flags = {"nginx": ["-p", str(setting.directory), "-c", str(config)], "haproxy": ["-db", "-f", str(config)]}
-        command = [*proxy.command, *flags[proxy.name]]
-    else:
-        command = [*proxy.command, "--host", "127.0.0.1", "--port", str(port), "--cores", "1"]
-        command += ["--origin", f"http://127.0.0.1:{origin_port}"]
+        return start_peer(setting, proxy, scenario, port)
+    command = [*proxy.command, "--host", "127.0.0.1", "--port", str(port), "--cores", "1"]
+    command += ["--origin", f"http://127.0.0.1:{setting.origin.port}"]
+    given = {word.partition("=")[0] for word in proxy.command}
+    if scenario.cache and given.isdisjoint({"--cache-size", "--no-cache"}):
+        command += ["--cache-size", f"{CACHE_MIB}MiB"]
+    return Process(proxy.name, command, PROXY_CORE, port, setting.directory)
+
+
+def start_peer(setting, proxy, scenario, port):
+    memory = setting.memory / f"{proxy.name}-{port}"
+    memory.mkdir()
+    cached = "-cache" if scenario.cache else ""
+    templates = {"nginx": f"nginx{cached}.conf", "haproxy": f"haproxy{cached}.cfg", "varnish": "varnish.vcl"}
+    config = setting.directory / f"{proxy.name}-{port}.conf"
+    config.write_text(string.Template((HERE / "peers" / templates[proxy.name]).read_text()).substitute(
+        port=port, origin_port=setting.origin.port, directory=setting.directory, cache_directory=memory / "cache",
+        cache_mib=CACHE_MIB, files_max=setting.files_max, connections_max=setting.files_max // 2 - 500,
+        # Workers of a master started by root would be someone else, who may not write here.
+        nginx_user="user root;" if os.geteuid() == 0 else "",
+    ))
+    flags = {
+        "nginx": ["-p", str(setting.directory), "-c", str(config)],
+        "haproxy": ["-db", "-f", str(config)],
+        "varnish": varnish_flags(config, memory, port),
+    }
     environment = NGINX_ENVIRONMENT if proxy.name == "nginx" else None
-    return Process(proxy.name, command, PROXY_CORE, port, setting.directory, environment)
+    command = [*proxy.command, *flags[proxy.name]]
+    return Process(proxy.name, command, PROXY_CORE, port, setting.directory, environment, memory)
+
+
+def varnish_flags(config, memory, port):
+    """In the foreground, without its command port, its own directory in memory, and one pool for one core.
+
+    It has no mode of one thread: its manager and its cache process, with a thread for each request at work, share
+    the core, and both are counted.
+    """
+    parameters = {
+        "thread_pools": 1, "thread_pool_min": 100, "thread_pool_max": 5000, "listen_depth": 4096,
+        "timeout_idle": 75, "vsl_mask": ",".join(f"-{tag}" for tag in VARNISH_QUIET),
+    }
+    flags = ["-F", "-j", "none", "-n", str(memory / "work"), "-a", f"127.0.0.1:{port}", "-T", "none"]
+    flags += ["-f", str(config), "-s", f"malloc,{CACHE_MIB}m"]
+    return flags + [word for name, value in parameters.items() for word in ("-p", f"{name}={value}")]
 
 
 def free_port(ports=itertools.count(PORT_FIRST)):

@@ -1,26 +1,39 @@
 //! The origin that the measurements of `perf/run.py` stand on.
 //!
-//! `GET /b/<n>` answers 200 with n bytes, n up to 16 MiB; `/` is `/b/1024`. It shares a core with the load
-//! generator, so it does as little as it can: one thread, one pinned ring, each response rendered once, head
-//! and content in one piece, and the next read started together with the write. In the steady state a request
-//! allocates nothing.
+//! | target | answer |
+//! | --- | --- |
+//! | `/b/<n>` | n bytes, n up to 16 MiB, not to be stored; `/` is `/b/1024` |
+//! | `/cache/<n>/<name>` | n bytes that depend on the name, fresh for an hour; `?delay=<ms>` answers later |
+//! | `/counts` | how many requests there were below `/cache/`, as text |
+//! | `/counts?path=/cache/<n>/<name>` | how many there were of that path, whatever their query |
+//!
+//! It shares a core with the load generator, so it does as little as it can: one thread, one pinned ring,
+//! each response of `/b/` rendered once, head and content in one piece, and the next read started together
+//! with the write. In the steady state a request of `/b/` allocates nothing, and one of `/cache/` its answer.
 //!
 //! It is a tool for clients one trusts, not a server: no time limits, and no requests with content. Responses
-//! carry `Cache-Control: no-store`, so that a caching proxy forwards every request, and no `Date`.
+//! of `/b/` carry `Cache-Control: no-store`, so that a caching proxy forwards every request, and no `Date`.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::{Duration, SystemTime};
 
+use bytes::{Buf, Bytes};
 use clap::Parser;
+use content::Pattern;
 use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, Splitable};
 use monoio::net::{ListenerOpts, TcpListener, TcpStream};
+use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 
-/// An HTTP/1.1 origin for measurements: `GET /b/<n>` answers with n bytes.
+mod content;
+
+/// An HTTP/1.1 origin for measurements: `GET /b/<n>` and `/cache/<n>/<name>` answer with n bytes.
 #[derive(Parser)]
 struct Arguments {
     /// The port to listen on, at 127.0.0.1.
@@ -58,9 +71,11 @@ fn run(arguments: &Arguments) -> io::Result<()> {
 }
 
 /// A runtime whose ring does its completion work only when this thread asks for it, where the kernel can.
-fn runtime() -> io::Result<Runtime<IoUringDriver>> {
-    let build =
-        |ring| RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES).uring_builder(ring).build();
+fn runtime() -> io::Result<Runtime<TimeDriver<IoUringDriver>>> {
+    let build = |ring| {
+        let builder = RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES);
+        builder.uring_builder(ring).enable_timer().build()
+    };
     let mut ring = io_uring::IoUring::builder();
     ring.setup_cqsize(RING_ENTRIES * 4).setup_single_issuer().setup_defer_taskrun();
     build(ring).or_else(|error| {
@@ -70,11 +85,11 @@ fn runtime() -> io::Result<Runtime<IoUringDriver>> {
 }
 
 async fn accept(listener: &TcpListener) -> io::Result<()> {
-    let pages = Rc::new(RefCell::new(Pages::default()));
+    let shared = Rc::new(RefCell::new(Shared::new()));
     loop {
         match listener.accept().await {
             // A connection that breaks concerns its peer, who sees it and counts it.
-            Ok((stream, _)) => drop(monoio::spawn(serve(stream, Rc::clone(&pages)))),
+            Ok((stream, _)) => drop(monoio::spawn(serve(stream, Rc::clone(&shared)))),
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => return Err(error),
         }
@@ -89,11 +104,11 @@ async fn accept(listener: &TcpListener) -> io::Result<()> {
 ///     buffer   [ request | request | requ........... ]
 ///                                  `-- moved to the front, the read appends to it
 /// ```
-async fn serve(stream: TcpStream, pages: Rc<RefCell<Pages>>) -> io::Result<()> {
+async fn serve(stream: TcpStream, shared: Rc<RefCell<Shared>>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (mut reader, mut writer) = stream.into_split();
     let mut buffer: Vec<u8> = Vec::with_capacity(BUFFER);
-    let mut answer: &'static [u8] = &[];
+    let mut answer = Bytes::new();
     loop {
         let mut served = 0;
         let mut closing = false;
@@ -102,20 +117,23 @@ async fn serve(stream: TcpStream, pages: Rc<RefCell<Pages>>) -> io::Result<()> {
                 Scan::Whole(request) => {
                     served += request.len;
                     closing = request.close;
-                    pages.borrow_mut().answer(&request)
+                    let answer = shared.borrow_mut().answer(&request);
+                    if let Target::Cached(Cached { delay: Some(delay), .. }) = request.target {
+                        monoio::time::sleep(delay).await;
+                    }
+                    answer
                 }
                 Scan::Partial if buffer.len() - served < BUFFER => break,
                 Scan::Partial => {
                     closing = true;
-                    HEAD_TOO_LARGE
+                    Bytes::from_static(HEAD_TOO_LARGE)
                 }
                 Scan::Refused(refusal) => {
                     closing = true;
-                    refusal
+                    Bytes::from_static(refusal)
                 }
             };
-            write_all(&mut writer, answer).await?;
-            answer = next;
+            write_all(&mut writer, std::mem::replace(&mut answer, next)).await?;
         }
         if closing {
             write_all(&mut writer, answer).await?;
@@ -127,9 +145,9 @@ async fn serve(stream: TcpStream, pages: Rc<RefCell<Pages>>) -> io::Result<()> {
         // Both operations start here, before either is awaited.
         let read = reader.read(buffer.slice_mut(kept..BUFFER));
         if !answer.is_empty() {
-            let (written, _) = writer.write(answer).await;
-            write_all(&mut writer, &answer[written?..]).await?;
-            answer = &[];
+            let (written, mut rest) = writer.write(std::mem::take(&mut answer)).await;
+            rest.advance(written?);
+            write_all(&mut writer, rest).await?;
         }
         let (read, slice) = read.await;
         buffer = slice.into_inner();
@@ -139,11 +157,13 @@ async fn serve(stream: TcpStream, pages: Rc<RefCell<Pages>>) -> io::Result<()> {
     }
 }
 
-async fn write_all(writer: &mut impl AsyncWriteRent, mut rest: &'static [u8]) -> io::Result<()> {
+async fn write_all(writer: &mut impl AsyncWriteRent, mut rest: Bytes) -> io::Result<()> {
     while !rest.is_empty() {
-        match writer.write(rest).await.0? {
+        let (written, answer) = writer.write(rest).await;
+        rest = answer;
+        match written? {
             0 => return Err(io::ErrorKind::WriteZero.into()),
-            written => rest = &rest[written..],
+            written => rest.advance(written),
         }
     }
     Ok(())
@@ -151,26 +171,44 @@ async fn write_all(writer: &mut impl AsyncWriteRent, mut rest: &'static [u8]) ->
 
 /// What the front of the receive buffer holds.
 #[derive(Debug, PartialEq)]
-enum Scan {
-    Whole(Request),
+enum Scan<'a> {
+    Whole(Request<'a>),
     Partial,
     /// To be answered with this, and closed.
     Refused(&'static [u8]),
 }
 
 #[derive(Debug, PartialEq)]
-struct Request {
+struct Request<'a> {
     /// Bytes of the head in the buffer.
     len: usize,
-    /// Bytes of content asked for; `None` for a target that does not exist.
-    size: Option<usize>,
+    target: Target<'a>,
     /// A HEAD request: the answer goes without its content.
     head_only: bool,
     /// The connection ends with this answer.
     close: bool,
 }
 
-fn scan(input: &[u8]) -> Scan {
+#[derive(Debug, PartialEq)]
+enum Target<'a> {
+    /// That many bytes of content.
+    Page(usize),
+    Cached(Cached<'a>),
+    /// How often a path, or anything below `/cache/`, was asked for.
+    Counts(Option<&'a [u8]>),
+    Unknown,
+}
+
+#[derive(Debug, PartialEq)]
+struct Cached<'a> {
+    /// The target without its query.
+    path: &'a [u8],
+    name: &'a [u8],
+    size: usize,
+    delay: Option<Duration>,
+}
+
+fn scan(input: &[u8]) -> Scan<'_> {
     let mut request_line: Option<&[u8]> = None;
     let mut close = false;
     let mut start = 0;
@@ -202,7 +240,7 @@ fn value<'a>(line: &'a [u8], name_and_colon: &[u8]) -> Option<&'a [u8]> {
     name.eq_ignore_ascii_case(name_and_colon).then(|| value.trim_ascii())
 }
 
-fn request(line: &[u8], len: usize, close: bool) -> Scan {
+fn request(line: &[u8], len: usize, close: bool) -> Scan<'_> {
     let (rest, close) = if let Some(rest) = line.strip_suffix(b" HTTP/1.1") {
         (rest, close)
     } else if let Some(rest) = line.strip_suffix(b" HTTP/1.0") {
@@ -217,20 +255,142 @@ fn request(line: &[u8], len: usize, close: bool) -> Scan {
     } else {
         return Scan::Refused(METHOD_REFUSED);
     };
-    Scan::Whole(Request { len, size: size(target), head_only, close })
+    Scan::Whole(Request { len, target: Target::of(target), head_only, close })
 }
 
-/// The size that a target names: `/b/<digits>`, or 1024 for `/`.
-fn size(target: &[u8]) -> Option<usize> {
-    if target == b"/" {
-        return Some(1024);
+impl<'a> Target<'a> {
+    fn of(target: &'a [u8]) -> Self {
+        if target == b"/" {
+            Self::Page(1024)
+        } else if let Some(digits) = target.strip_prefix(b"/b/") {
+            number(digits).map_or(Self::Unknown, Self::Page)
+        } else if target.starts_with(b"/cache/") {
+            Cached::of(target).map_or(Self::Unknown, Self::Cached)
+        } else if let Some(query) = target.strip_prefix(b"/counts") {
+            match query.strip_prefix(b"?path=") {
+                None if query.is_empty() => Self::Counts(None),
+                None => Self::Unknown,
+                path => Self::Counts(path),
+            }
+        } else {
+            Self::Unknown
+        }
     }
-    let digits = target.strip_prefix(b"/b/")?;
+}
+
+impl<'a> Cached<'a> {
+    /// `/cache/<digits>/<name>`, with `?delay=<digits>` or without a query.
+    fn of(target: &'a [u8]) -> Option<Self> {
+        let (path, query) = match memchr::memchr(b'?', target) {
+            Some(at) => (&target[..at], Some(&target[at + 1..])),
+            None => (target, None),
+        };
+        let rest = path.strip_prefix(b"/cache/")?;
+        let (size, name) = rest.split_at(memchr::memchr(b'/', rest)?);
+        let name = &name[1..];
+        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._".contains(byte);
+        if name.is_empty() || name.len() > NAME_MAX || !name.iter().all(allowed) {
+            return None;
+        }
+        let delay = match query {
+            Some(query) => Some(number(query.strip_prefix(b"delay=")?).filter(|ms| *ms <= DELAY_MS_MAX)?),
+            None => None,
+        };
+        Some(Self {
+            path,
+            name,
+            size: number(size)?,
+            delay: delay.map(|ms| Duration::from_millis(ms as u64)),
+        })
+    }
+}
+
+/// Digits, as a number up to `SIZE_MAX`.
+fn number(digits: &[u8]) -> Option<usize> {
     if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let size = digits.iter().fold(0, |size, digit| size * 10 + usize::from(digit - b'0'));
-    (size <= SIZE_MAX).then_some(size)
+    let number = digits.iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0'));
+    (number <= SIZE_MAX).then_some(number)
+}
+
+/// What all connections have in common.
+struct Shared {
+    pages: Pages,
+    pattern: Pattern,
+    /// Requests by path, of up to `PATHS_MAX` paths.
+    counts: HashMap<Box<[u8]>, u64>,
+    /// Requests below `/cache/`.
+    count: u64,
+}
+
+impl Shared {
+    fn new() -> Self {
+        Self { pages: Pages::default(), pattern: Pattern::new(), counts: HashMap::new(), count: 0 }
+    }
+
+    fn answer(&mut self, request: &Request<'_>) -> Bytes {
+        match &request.target {
+            Target::Page(size) => self.pages.answer(*size, request),
+            Target::Cached(cached) => {
+                self.count(cached.path);
+                cached.render(&self.pattern, request)
+            }
+            Target::Counts(None) => rendered_count(self.count),
+            Target::Counts(Some(path)) => rendered_count(self.counts.get(*path).copied().unwrap_or(0)),
+            Target::Unknown => not_found(request),
+        }
+    }
+
+    fn count(&mut self, path: &[u8]) {
+        self.count += 1;
+        if let Some(count) = self.counts.get_mut(path) {
+            *count += 1;
+        } else if self.counts.len() < PATHS_MAX {
+            self.counts.insert(path.into(), 1);
+        }
+    }
+}
+
+impl Cached<'_> {
+    fn render(&self, pattern: &Pattern, request: &Request<'_>) -> Bytes {
+        let mut size = itoa::Buffer::new();
+        let size = size.format(self.size).as_bytes();
+        let mut bytes = Vec::with_capacity(512 + self.size);
+        for part in [
+            &b"HTTP/1.1 200 OK\r\nServer: origin\r\nDate: "[..],
+            httpdate::fmt_http_date(now()).as_bytes(),
+            b"\r\nContent-Type: application/octet-stream\r\nCache-Control: max-age=3600\r\nETag: \"",
+            size,
+            b"-",
+            self.name,
+            b"\"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Length: ",
+            size,
+            if request.close { b"\r\nConnection: close" } else { b"" },
+            b"\r\n\r\n",
+        ] {
+            bytes.extend_from_slice(part);
+        }
+        if !request.head_only {
+            pattern.pieces(self.name, 0..self.size).for_each(|piece| bytes.extend_from_slice(piece));
+        }
+        bytes.into()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is no worker, and `Date` needs the wall clock")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+fn rendered_count(count: u64) -> Bytes {
+    let text = count.to_string();
+    let length = text.len();
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nCache-Control: no-store\r\n\r\n{text}").into()
+}
+
+fn not_found(request: &Request<'_>) -> Bytes {
+    Bytes::from_static(if request.close { NOT_FOUND_CLOSE } else { NOT_FOUND })
 }
 
 /// The responses rendered so far. They live as long as the process; `PAGES_MAX` bounds them.
@@ -246,12 +406,11 @@ struct Page {
 }
 
 impl Pages {
-    fn answer(&mut self, request: &Request) -> &'static [u8] {
-        match request.size.and_then(|size| self.page(size, request.close)) {
-            Some(page) if request.head_only => &page.bytes[..page.head_len],
-            Some(page) => page.bytes,
-            None if request.close => NOT_FOUND_CLOSE,
-            None => NOT_FOUND,
+    fn answer(&mut self, size: usize, request: &Request<'_>) -> Bytes {
+        match self.page(size, request.close) {
+            Some(page) if request.head_only => Bytes::from_static(&page.bytes[..page.head_len]),
+            Some(page) => Bytes::from_static(page.bytes),
+            None => not_found(request),
         }
     }
 
@@ -293,6 +452,12 @@ const BUFFER: usize = 8 * 1024;
 const SIZE_MAX: usize = 16 * 1024 * 1024;
 /// Most responses kept; a size beyond them is answered with 404.
 const PAGES_MAX: usize = 64;
+/// Longest name below `/cache/`, in bytes.
+const NAME_MAX: usize = 128;
+/// Longest delay, in milliseconds.
+const DELAY_MS_MAX: usize = 60_000;
+/// Most paths counted each by itself.
+const PATHS_MAX: usize = 1_000_000;
 
 const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
 const NOT_FOUND_CLOSE: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -308,7 +473,7 @@ const HEAD_TOO_LARGE: &[u8] =
 mod tests {
     use super::*;
 
-    fn whole(input: &str) -> Request {
+    fn whole(input: &str) -> Request<'_> {
         match scan(input.as_bytes()) {
             Scan::Whole(request) => request,
             other => panic!("{other:?}"),
@@ -318,8 +483,10 @@ mod tests {
     #[test]
     fn reads_a_request_and_leaves_the_next_one() {
         let first = "GET /b/65536 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
-        let request = whole(&format!("{first}HEAD / HTTP/1.1\r\n"));
-        let expected = Request { len: first.len(), size: Some(65536), head_only: false, close: false };
+        let input = format!("{first}HEAD / HTTP/1.1\r\n");
+        let request = whole(&input);
+        let expected =
+            Request { len: first.len(), target: Target::Page(65536), head_only: false, close: false };
         assert_eq!(request, expected);
     }
 
@@ -330,12 +497,37 @@ mod tests {
     }
 
     #[test]
-    fn knows_the_sizes() {
-        assert_eq!(size(b"/"), Some(1024));
-        assert_eq!(size(b"/b/0"), Some(0));
-        assert_eq!(size(b"/b/16777216"), Some(SIZE_MAX));
-        for target in ["/b/16777217", "/b/", "/b/1x", "/b/999999999", "/a", ""] {
-            assert_eq!(size(target.as_bytes()), None, "{target}");
+    fn knows_the_targets() {
+        let cached = |path, name, size, delay| Target::Cached(Cached { path, name, size, delay });
+        let later = Some(Duration::from_millis(200));
+        for (target, expected) in [
+            ("/", Target::Page(1024)),
+            ("/b/0", Target::Page(0)),
+            ("/b/16777216", Target::Page(SIZE_MAX)),
+            ("/cache/3/a-1", cached(b"/cache/3/a-1", b"a-1", 3, None)),
+            ("/cache/3/a?delay=200", cached(b"/cache/3/a", b"a", 3, later)),
+            ("/counts", Target::Counts(None)),
+            ("/counts?path=/cache/3/a", Target::Counts(Some(b"/cache/3/a"))),
+        ] {
+            assert_eq!(Target::of(target.as_bytes()), expected, "{target}");
+        }
+        for target in [
+            "/b/16777217",
+            "/b/",
+            "/b/1x",
+            "/b/999999999",
+            "/a",
+            "",
+            "/counts?x",
+            "/cache/",
+            "/cache/3",
+            "/cache/3/",
+            "/cache/3/a/b",
+            "/cache/x/a",
+            "/cache/3/a?delay=",
+            "/cache/3/a?delay=60001",
+        ] {
+            assert_eq!(Target::of(target.as_bytes()), Target::Unknown, "{target}");
         }
     }
 
@@ -351,10 +543,29 @@ mod tests {
 
     #[test]
     fn answers_head_with_the_head_of_get() {
-        let mut pages = Pages::default();
-        let get = pages.answer(&whole("GET /b/3 HTTP/1.1\r\n\r\n"));
-        let head = pages.answer(&whole("HEAD /b/3 HTTP/1.1\r\n\r\n"));
-        assert_eq!(get.strip_prefix(head), Some(&b"abc"[..]));
-        assert_eq!(pages.0.len(), 1);
+        let mut shared = Shared::new();
+        for (target, content) in [("/b/3", &b"abc"[..]), ("/cache/3/a", &[])] {
+            let mut answer = |method| shared.answer(&whole(&format!("{method} {target} HTTP/1.1\r\n\r\n")));
+            let (get, head) = (answer("GET"), answer("HEAD"));
+            let rest = get.strip_prefix(&head[..]).unwrap();
+            assert_eq!(rest.len(), 3);
+            assert!(content.is_empty() || rest == content);
+        }
+        assert_eq!(shared.pages.0.len(), 1);
+    }
+
+    #[test]
+    fn counts_by_path_whatever_the_query() {
+        let mut shared = Shared::new();
+        let mut get = |target: &str| {
+            let answer = shared.answer(&whole(&format!("GET {target} HTTP/1.1\r\n\r\n")));
+            String::from_utf8_lossy(&answer).lines().last().unwrap_or_default().to_owned()
+        };
+        for target in ["/cache/0/a", "/cache/0/a?delay=1", "/cache/0/b", "/b/0"] {
+            get(target);
+        }
+        assert_eq!(get("/counts"), "3");
+        assert_eq!(get("/counts?path=/cache/0/a"), "2");
+        assert_eq!(get("/counts?path=/cache/0/c"), "0");
     }
 }

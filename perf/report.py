@@ -21,6 +21,19 @@ class Sample:
     p99_us: float = 0.0
     busy: float = 0.0
     disturbed: float = 0.0
+    # Of caches: requests that reached the origin, the first byte of the first and the last client, memory used.
+    origin_requests: int = 0
+    first_us: float = 0.0
+    last_us: float = 0.0
+    held_mib: float = 0.0
+
+    @property
+    def hit_ratio(self):
+        return 1 - self.origin_requests / self.requests
+
+    @property
+    def spread_us(self):
+        return self.last_us - self.first_us
 
 
 class Result:
@@ -70,8 +83,8 @@ class Result:
             header.append("to best peer")
         if first_build:
             header.append(f"to {first_build}")
-        if not self.scenario.idle:
-            header += ["requests/s", "p50 ms", "p99 ms", "busy", "disturbed"]
+        columns = self.columns()
+        header += columns
 
         rows = []
         for name in self.names:
@@ -83,15 +96,30 @@ class Result:
                 row.append(ratio_text(self.ratio(name, self.peers)))
             if first_build:
                 row.append(ratio_text(self.ratio(name, [first_build])))
-            if not self.scenario.idle:
-                row.append(f"{self.median(name, 'rate'):,.0f}")
-                row += [f"{self.median(name, field) / 1e3:.2f}" for field in ("p50_us", "p99_us")]
-                row += [f"{self.median(name, field):.0%}" for field in ("busy", "disturbed")]
+            row += [text(self.median(name, field)) for field, text in columns.values()]
             rows.append(row)
         lines = [f"## {self.scenario.name}: {self.scenario.title}", ""]
         lines += padded([header, *rows]) if rows else ["No proxy was measured."]
         lines += [f"\n{name} failed: {reason}" for name, reason in self.failures.items()]
         return "\n".join(lines)
+
+
+    def columns(self):
+        """Titles of the columns beside the cost, with the field of a sample and how it is written."""
+        if self.scenario.idle:
+            return {}
+        of_mix = {"hit ratio": ("hit_ratio", "{:.1%}".format), "held MiB": ("held_mib", digits)}
+        of_stampede = {
+            "origin requests": ("origin_requests", digits),
+            "first ms": ("first_us", milliseconds),
+            "last ms": ("last_us", milliseconds),
+            "spread ms": ("spread_us", milliseconds),
+        }
+        of_cache = {"mix": of_mix, "stampede": of_stampede}.get(self.scenario.cache, {})
+        rate = {} if self.scenario.cache == "stampede" else {"requests/s": ("rate", "{:,.0f}".format)}
+        latency = {"p50 ms": ("p50_us", milliseconds), "p99 ms": ("p99_us", milliseconds)}
+        core = {"busy": ("busy", "{:.0%}".format), "disturbed": ("disturbed", "{:.0%}".format)}
+        return {**of_cache, **rate, **latency, **core}
 
 
 def markdown(results, facts, name):
@@ -135,6 +163,10 @@ def digits(value):
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
+def milliseconds(micros):
+    return f"{micros / 1e3:.2f}"
+
+
 def ratio_text(ratio):
     return "" if ratio is None else f"{ratio:.2f}"
 
@@ -144,7 +176,7 @@ def ratio_text(ratio):
 WIDTH_MAX, MARGIN, HEAD, PLOT, ROW = 1040, 24, 92, 220, 310
 AXIS, BAR, BAR_GAP, GROUP_GAP, GROUP_MIN, PANEL_GAP = 44, 34, 4, 26, 124, 24
 BUILD_COLOURS = ["#0b6e99", "#56b4e9", "#1b3a57", "#7fa8c9"]
-PEER_COLOURS = {"nginx": "#8a9a5b", "haproxy": "#d98e04"}
+PEER_COLOURS = {"nginx": "#8a9a5b", "haproxy": "#d98e04", "varnish": "#9b6fb0"}
 
 
 def chart(results):

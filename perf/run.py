@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures Ringway beside nginx and HAProxy, and one build of Ringway beside another. README.md explains it.
+"""Measures Ringway beside nginx, HAProxy and Varnish, and one build of Ringway beside another. README.md explains it.
 
 Each proxy runs alone on one core; the origin, the load generator and this script share the other one. Rounds
 are interleaved: every proxy once, then every proxy again. All processes started here end with it.
@@ -30,8 +30,9 @@ from measure import (  # noqa: E402
 )
 
 HERE = pathlib.Path(__file__).resolve().parent
-PEERS = ("nginx", "haproxy")
-PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk"}
+PEERS = {"nginx": "nginx", "haproxy": "haproxy", "varnish": "varnishd"}  # and their binaries
+ONLY_CACHES = {"varnish"}  # has no part in scenarios without a cache
+PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "varnishd": "varnish", "wrk": "wrk"}
 # Open files: 4,000 idle connections, or 2,000 on both sides of a proxy, need the first number at least.
 FILES_MIN, FILES_MAX = 12_000, 65_536
 
@@ -55,24 +56,31 @@ def run(options, stack):
     if not {PROXY_CORE, LOAD_CORE} <= os.sched_getaffinity(0):
         raise Failed(f"needs the cores {PROXY_CORE} and {LOAD_CORE}")
     files_max = raise_files_limit()
-    find_tools([*options.peers, "wrk"], options.install)
-    origin_binary, proxies = binaries(options)
+    missing = find_tools([*(PEERS[peer] for peer in options.peers), "wrk"], options.install)
+    options.peers = [peer for peer in options.peers if PEERS[peer] not in missing]
+    origin_binary, load_binary, proxies = binaries(options)
     os.sched_setaffinity(0, {LOAD_CORE})
     take_turn(stack)
 
     directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="perf-")))
+    in_memory = tempfile.TemporaryDirectory(prefix="perf-", dir="/dev/shm", ignore_cleanup_errors=True)
+    memory = pathlib.Path(stack.enter_context(in_memory))
     origin_port = free_port()
     command = [origin_binary, "--core", str(LOAD_CORE), "--port", str(origin_port)]
     origin = stack.enter_context(Process("origin", command, LOAD_CORE, origin_port, directory))
-    setting = Setting(directory, origin, files_max, options.rounds, options.seconds)
+    setting = Setting(directory, memory, origin, load_binary, files_max, options.rounds, options.seconds)
 
     facts = machine(proxies, options)
+    if missing:
+        facts["not installed, left out"] = ", ".join(missing)
     print("\n".join(f"{name}: {value}" for name, value in facts.items()), end="\n\n", flush=True)
     results = []
     for scenario in options.scenario:
-        result = report.Result(scenario, [proxy.name for proxy in proxies], options.peers)
+        able = [proxy for proxy in proxies if scenario.cache or proxy.name not in ONLY_CACHES]
+        peers = [proxy.name for proxy in able if proxy.is_peer]
+        result = report.Result(scenario, [proxy.name for proxy in able], peers)
         measure = measure_idle if scenario.idle else measure_load
-        measure(setting, scenario, proxies, result)
+        measure(setting, scenario, able, result)
         results.append(result)
         print(f"\n{result.table()}\n", flush=True)
 
@@ -87,11 +95,12 @@ def arguments():
     parser.add_argument("--scenario", action="append", choices=names, help="may be repeated; default: all")
     parser.add_argument("--rounds", type=int, default=5, help="default: 5")
     parser.add_argument("--seconds", type=int, default=5, help="of load per proxy and round; default: 5")
-    parser.add_argument("--peers", default=",".join(PEERS), help="nginx,haproxy (default), one of them, or none")
+    parser.add_argument("--peers", default=",".join(PEERS), help="nginx,haproxy,varnish (default), some of these, none")
     parser.add_argument("--ringway", action="append", metavar="[NAME=]PATH [ARGS]",
                         help="a built binary instead of building one; repeat it to compare builds")
     parser.add_argument("--without-ringway", action="store_true", help="the peers alone")
     parser.add_argument("--origin", metavar="PATH", help="a built origin instead of building one")
+    parser.add_argument("--load", metavar="PATH", help="a built load generator instead of building one")
     parser.add_argument("--date", help="name of the directory under results; default: today")
     parser.add_argument("--no-write", action="store_true", help="print only")
     parser.add_argument("--install", action="store_true", help="apt-get install what is missing")
@@ -124,17 +133,23 @@ def raise_files_limit():
 
 
 def find_tools(names, install):
+    """Installs what is missing, if asked to. Returns what is still missing; none of it is a must but `wrk`."""
     os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps daemons, and users have no path to
-    missing = [PACKAGES[name] for name in names if not shutil.which(name)]
+    missing = [name for name in names if not shutil.which(name)]
     if not missing:
-        return
-    command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+        return missing
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *(PACKAGES[name] for name in missing)]
     if os.geteuid() != 0:
         command.insert(0, "sudo")
-    if not install:
+    if install:
+        if subprocess.run(command, check=False).returncode:
+            raise Failed(f"could not install: {shlex.join(command)}")
+        return []
+    if "wrk" in missing:
         raise Failed(f"missing; install with --install or: {shlex.join(command)}")
-    if subprocess.run(command, check=False).returncode:
-        raise Failed(f"could not install: {shlex.join(command)}")
+    names = ", ".join(missing)
+    print(f"MISSING, and left out: {names}; install with --install or: {shlex.join(command)}", flush=True)
+    return missing
 
 
 def take_turn(stack):
@@ -148,8 +163,9 @@ def take_turn(stack):
 
 
 def binaries(options):
-    """The origin's binary and the proxies in the order of a round, built where no path was given."""
-    targets = [] if options.origin else ["--example", "origin"]
+    """The binaries of origin and load, and the proxies in the order of a round, built where no path was given."""
+    tools = {"origin": options.origin, "load": options.load}
+    targets = [word for name, path in tools.items() if not path for word in ("--example", name)]
     if not options.ringway and not options.without_ringway:
         targets += ["--bin", "ringway"]
     built = cargo_build(targets) if targets else {}
@@ -164,10 +180,13 @@ def binaries(options):
             if path is None:
                 raise Failed(f"no such binary: {given}")
             proxies.append(Proxy(name, (os.path.abspath(path), *command[1:]), is_peer=False))
-    proxies += [Proxy(name, (name,), is_peer=True) for name in options.peers]
+    proxies += [Proxy(name, (PEERS[name],), is_peer=True) for name in options.peers]
     if len({proxy.name for proxy in proxies}) < len(proxies):
         raise Failed("two proxies have the same name; give NAME=PATH")
-    return os.path.abspath(options.origin or built["origin"]), proxies
+    if not proxies:
+        raise Failed("nothing to measure")
+    origin, load = (os.path.abspath(path or built[name]) for name, path in tools.items())
+    return origin, load, proxies
 
 
 def cargo_build(targets):
@@ -197,7 +216,7 @@ def machine(proxies, options):
         "rounds": f"{options.rounds} of {options.seconds} s",
         "commit of the tree": commit,
     }
-    version_flags = {"nginx": "-v", "haproxy": "-v"}
+    version_flags = {"nginx": "-v", "haproxy": "-v", "varnish": "-V"}
     for proxy in proxies:
         facts[proxy.name] = first_line(proxy.command[0], version_flags.get(proxy.name, "--version"))
         if proxy.command[1:]:
