@@ -1,6 +1,9 @@
-//! The command line: `ringway run` (or just `ringway`) and `ringway demo`.
+//! The command line: `ringway run` (or just `ringway`), `ringway demo`, and the commands to a proxy that
+//! runs.
 
+mod call;
 mod demo;
+mod purge;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -29,7 +32,8 @@ const EXIT_CONFIG: u8 = 78;
     subcommand_negates_reqs = true,
     disable_help_subcommand = true,
     after_help = "Examples:\n  ringway demo\n  ringway --origin http://127.0.0.1:9001 --port 8080 --cores 2\n  \
-                  ringway --origin http://10.0.0.1 --origin http://10.0.0.2 --access-log combined\n\n\
+                  ringway --origin http://10.0.0.1 --origin http://10.0.0.2 --access-log combined\n  \
+                  ringway purge --prefix http://example.com/news/\n\n\
                   Every option has an environment variable: --port is RINGWAY_PORT. A flag beats a variable, a\n\
                   variable beats the file, and the file beats the default. Times are written like 10s or 500ms,\n\
                   sizes like 32KiB."
@@ -47,6 +51,10 @@ enum Command {
     Run(RunArgs),
     /// Try it out: two small origins, the proxy in front of them, and a line for each request
     Demo(Options),
+    /// Empty the cache of the proxy that runs
+    ClearCache(purge::ClearArgs),
+    /// Remove stored responses of the proxy that runs: those of a URL, with a prefix, or with a tag
+    Purge(purge::PurgeArgs),
 }
 
 #[derive(Args)]
@@ -72,6 +80,8 @@ fn run(args: impl Iterator<Item = OsString>) -> u8 {
     };
     match cli.command {
         Some(Command::Demo(options)) => finish(demo::run(options)),
+        Some(Command::ClearCache(args)) => finish(purge::clear(args)),
+        Some(Command::Purge(args)) => finish(purge::purge(args)),
         Some(Command::Run(args)) => finish(proxy(args)),
         None => finish(proxy(cli.run)),
     }
@@ -98,6 +108,8 @@ fn usage(error: &clap::Error) -> u8 {
 enum Failure {
     Config(ConfigError),
     Run(RunError),
+    /// The proxy could not be called, or did not do what was asked.
+    Call(String),
 }
 
 impl From<ConfigError> for Failure {
@@ -119,6 +131,7 @@ fn finish(result: Result<(), Failure>) -> u8 {
         Err(Failure::Config(error @ ConfigError::File { .. })) => (error.to_string(), EXIT_CONFIG),
         Err(Failure::Run(error @ RunError::Usage(_))) => (error.to_string(), EXIT_USAGE),
         Err(Failure::Run(error @ RunError::Failed(_))) => (error.to_string(), EXIT_FAILED),
+        Err(Failure::Call(message)) => (message, EXIT_FAILED),
     };
     complain(&message);
     code
@@ -152,6 +165,11 @@ fn announce(settings: &Settings, started: &Started) {
     if let Some(note) = &started.driver_note {
         complain(note);
     }
+    let cache = match &settings.cache {
+        Some(cache) => format!("cache {}", bytesize::ByteSize(cache.bytes as u64)),
+        None => "no cache".to_owned(),
+    };
+    complain(&format!("{cache}; admin {}", started.admin.as_deref().unwrap_or("off")));
     complain(&format!("origins {}", list(settings.origins.iter().map(ToString::to_string).collect())));
 }
 

@@ -1,10 +1,14 @@
 //! From text to [`Settings`]: the command line, the environment and the file say the same things in
 //! the same words, and the result is valid or does not exist.
 
+mod admin;
+mod cache;
 mod file;
 mod options;
 mod origin;
 
+pub use admin::{AdminAddress, AdminSettings, Token, default_socket, reach};
+pub use cache::CacheSettings;
 pub use options::Options;
 pub use origin::Origin;
 
@@ -35,6 +39,10 @@ pub struct Settings {
     pub rules: Rules,
     /// How exchanges are logged.
     pub access_log: Format,
+    /// The cache, unless it is off.
+    pub cache: Option<CacheSettings>,
+    /// Where orders come from while the proxy runs.
+    pub admin: AdminSettings,
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use bytesize::ByteSize;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 
-use super::{ConfigError, DriverChoice, Host, Origin, Rules, Settings, file};
+use super::admin::{self, AdminAddress, Token};
+use super::{ConfigError, DriverChoice, Host, Origin, Rules, Settings, cache, file};
 use crate::http::authority;
 use crate::limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, KIB, Limits, Times};
 use crate::observe::Format;
@@ -74,7 +75,7 @@ macro_rules! deserialize_from_text {
     )*};
 }
 
-deserialize_from_text!(Span, Size, Origin, Format, DriverChoice);
+deserialize_from_text!(Span, Size, Origin, Format, DriverChoice, AdminAddress);
 
 /// Declares the options: fields, flags, variables and keys in one place, and how two sources merge.
 macro_rules! options {
@@ -137,6 +138,38 @@ options! {
     #[arg(value_name = "FORMAT")]
     access_log: Format = "RINGWAY_ACCESS_LOG", "Requests";
 
+    /// Memory for stored responses, all told [default: 256MiB]
+    #[arg(value_name = "SIZE")]
+    cache_size: Size = "RINGWAY_CACHE_SIZE", "Cache";
+    /// Store nothing
+    #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    no_cache: bool = "RINGWAY_NO_CACHE", "Cache";
+    /// Lifetime of a successful response to GET that brings none [default: off]
+    #[arg(value_name = "TIME")]
+    cache_ttl: Span = "RINGWAY_CACHE_TTL", "Cache";
+    /// How long a stale response may stand in while it is validated, or when the origin fails, where it
+    /// says nothing itself [default: off]
+    #[arg(value_name = "TIME")]
+    cache_grace: Span = "RINGWAY_CACHE_GRACE", "Cache";
+    /// Largest response that is stored [default: 1/16 of the cache, at most 64MiB]
+    #[arg(value_name = "SIZE")]
+    cache_max_response: Size = "RINGWAY_CACHE_MAX_RESPONSE", "Cache";
+    /// How long a request waits for another's fetch of the same response [default: 5s]
+    #[arg(value_name = "TIME")]
+    cache_wait: Span = "RINGWAY_CACHE_WAIT", "Cache";
+
+    /// Where to take orders such as purges: unix:PATH, HOST:PORT or off [default: a Unix socket,
+    /// /run/ringway.sock for root]
+    #[arg(value_name = "ADDRESS")]
+    admin: AdminAddress = "RINGWAY_ADMIN", "Admin";
+    /// What whoever calls an admin port must show; other users can see flags, so better a variable or the
+    /// file
+    #[arg(value_name = "TOKEN")]
+    admin_token: Token = "RINGWAY_ADMIN_TOKEN", "Admin";
+    /// Let the admin port be one that other machines reach
+    #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    admin_anywhere: bool = "RINGWAY_ADMIN_ANYWHERE", "Admin";
+
     /// Largest request or response head, at most 64KiB-1 [default: 32KiB]
     #[arg(value_name = "SIZE")]
     max_head: Size = "RINGWAY_MAX_HEAD", "Limits";
@@ -193,15 +226,19 @@ impl Options {
         };
         let said = file::read(&path)?;
         // What the file says must be right by itself, so that the blame falls where it belongs. It
-        // may leave the origin to the command line.
+        // may leave the origin to the command line, and the token, which few should be able to read.
         let mut alone = said.clone();
         alone.origin = alone.origin.or_else(|| self.origin.clone());
+        alone.admin_token = self.admin_token.clone().or(alone.admin_token);
+        alone.admin_anywhere = self.admin_anywhere.or(alone.admin_anywhere);
+        alone.cache_size = self.cache_size.or(alone.cache_size);
         alone.settings().map_err(|message| ConfigError::File { path, message })?;
         self.or(said).settings().map_err(ConfigError::Usage)
     }
 
     /// Fills in the defaults and checks.
     fn settings(self) -> Result<Settings, String> {
+        let (limits, cache) = (self.limits()?, cache::settings(&self.cache())?);
         let origins = self.origin.unwrap_or_default();
         if origins.is_empty() {
             return Err("no origin is given; say where requests go, such as --origin http://127.0.0.1:9001"
@@ -214,6 +251,28 @@ impl Options {
         if self.cores == Some(0) {
             return Err("cores: there must be at least one".to_owned());
         }
+        let admin = admin::settings(self.admin, self.admin_token, self.admin_anywhere.unwrap_or(false))?;
+        Ok(Settings {
+            host: Host::parse(self.host.as_deref().unwrap_or("127.0.0.1")),
+            port: self.port.unwrap_or(8080),
+            cores: self.cores,
+            driver: self.driver.unwrap_or_default(),
+            origins,
+            limits,
+            rules: Rules {
+                trusted: self.trusted_proxy.unwrap_or_default(),
+                via,
+                upstream_host: self.upstream_host.unwrap_or(false),
+                trace: self.trace.unwrap_or(false),
+            },
+            access_log: self.access_log.unwrap_or_default(),
+            cache,
+            admin,
+        })
+    }
+
+    /// The bounds on connections.
+    fn limits(&self) -> Result<Limits, String> {
         let defaults = Limits::default();
         let limits = Limits {
             head_bytes_max: bounded(
@@ -253,21 +312,19 @@ impl Options {
         if limits.target_bytes_max >= limits.head_bytes_max {
             return Err("max-target: must be less than max-head, which holds the target".to_owned());
         }
-        Ok(Settings {
-            host: Host::parse(self.host.as_deref().unwrap_or("127.0.0.1")),
-            port: self.port.unwrap_or(8080),
-            cores: self.cores,
-            driver: self.driver.unwrap_or_default(),
-            origins,
-            limits,
-            rules: Rules {
-                trusted: self.trusted_proxy.unwrap_or_default(),
-                via,
-                upstream_host: self.upstream_host.unwrap_or(false),
-                trace: self.trace.unwrap_or(false),
-            },
-            access_log: self.access_log.unwrap_or_default(),
-        })
+        Ok(limits)
+    }
+
+    /// What is said about the cache.
+    fn cache(&self) -> cache::Said {
+        cache::Said {
+            off: self.no_cache.unwrap_or(false),
+            bytes: self.cache_size.map(|size| size.0),
+            ttl: self.cache_ttl.map(|span| span.0),
+            grace: self.cache_grace.map(|span| span.0),
+            response_bytes_max: self.cache_max_response.map(|size| size.0),
+            wait: self.cache_wait.map(|span| span.0),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::AdminSettings;
 use clap::Parser;
 
 #[derive(Parser)]
@@ -58,9 +59,26 @@ fn the_file_says_the_same_in_the_same_words() {
         "json",
         "--driver",
         "epoll",
+        "--cache-size",
+        "2MiB",
+        "--cache-ttl",
+        "10m",
+        "--cache-grace",
+        "1h",
+        "--cache-max-response",
+        "1MiB",
+        "--cache-wait",
+        "1s",
+        "--admin",
+        "0.0.0.0:1",
+        "--admin-token",
+        "0123456789abcdef",
+        "--admin-anywhere",
     ];
     let text = "origin = ['http://a:1', 'http://b:2']\nport = 0\ncores = 2\nmax-head = '16KiB'\nhead-timeout = '5s'\n\
-                trusted-proxy = ['10.0.0.0/8']\nupstream-host = true\naccess-log = 'json'\ndriver = 'epoll'\n";
+                trusted-proxy = ['10.0.0.0/8']\nupstream-host = true\naccess-log = 'json'\ndriver = 'epoll'\n\
+                cache-size = '2MiB'\ncache-ttl = '10m'\ncache-grace = '1h'\ncache-max-response = '1MiB'\ncache-wait = '1s'\n\
+                admin = '0.0.0.0:1'\nadmin-token = '0123456789abcdef'\nadmin-anywhere = true\n";
     assert_eq!(with_file(&[], text).unwrap(), flags(&args).into_settings(None).unwrap());
 }
 
@@ -78,6 +96,8 @@ fn the_file_is_blamed_with_line_and_column() {
         ("origin = ['nowhere']", "has no scheme"),
         ("origin = ['http://a']\nhead-timeout = 'soon'", "durations are written like"),
         ("origin = ['http://a']\nmax-head = '1GiB'", "max-head: must be from"),
+        ("origin = ['http://a']\ncache-size = '1KiB'", "cache-size: must be"),
+        ("origin = ['http://a']\nadmin = 'on'", "is no admin address"),
         ("port = ", "line 1, column"),
     ] {
         let error = with_file(&[], text).unwrap_err();
@@ -98,6 +118,11 @@ fn values_out_of_bounds_are_refused() {
         ["--max-target", "32KiB"],
         ["--cores", "0"],
         ["--via", "a b"],
+        ["--cache-size", "1000KiB"],
+        ["--cache-max-response", "129MiB"],
+        ["--cache-ttl", "1ms"],
+        ["--admin", "127.0.0.1:1"],
+        ["--admin-token", "short"],
     ] {
         let mut options = flags(&args);
         options.origin = Some(vec!["http://a".parse().unwrap()]);
@@ -108,4 +133,20 @@ fn values_out_of_bounds_are_refused() {
     {
         assert!(Cli::try_parse_from([&["ringway"][..], &args].concat()).is_err(), "{args:?}");
     }
+}
+
+#[test]
+fn the_cache_may_be_turned_off() {
+    let text = "origin = ['http://a']\nno-cache = true";
+    assert_eq!(with_file(&[], text).unwrap().cache, None);
+    assert!(with_file(&["--no-cache", "false"], text).unwrap().cache.is_some());
+    assert_eq!(with_file(&["--no-cache"], "origin = ['http://a']").unwrap().cache, None);
+}
+
+#[test]
+fn the_file_may_leave_the_token_to_the_environment() {
+    let text = "origin = ['http://a']\nadmin = '127.0.0.1:0'\ncache-max-response = '200MiB'\n";
+    assert!(matches!(with_file(&[], text), Err(ConfigError::File { .. })));
+    let settings = with_file(&["--admin-token", "0123456789abcdef", "--cache-size", "1GiB"], text).unwrap();
+    assert!(matches!(settings.admin, AdminSettings::Tcp { .. }));
 }

@@ -60,7 +60,7 @@ fn combined_lines_have_what_log_tools_expect_and_more() {
         );
         let rest = rest.strip_prefix(&want).unwrap_or_else(|| panic!("{line}"));
         let (times, reason) = rest.split_once(' ').unwrap();
-        assert_eq!(reason, "done");
+        assert_eq!(reason, "done MISS");
         let times: Vec<f64> = times.split('/').map(|time| time.parse().unwrap()).collect();
         assert!(times.len() == 3 && times[1] <= times[2], "{line}");
 

@@ -10,6 +10,7 @@
 #![allow(clippy::wrong_self_convention, reason = "`to_end` reads to the end")]
 
 mod access_log;
+mod admin;
 mod bodies;
 mod buffers;
 mod command_line;

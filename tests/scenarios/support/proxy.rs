@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
@@ -52,6 +53,8 @@ pub(crate) struct Setup {
     variables: Vec<(String, String)>,
     descriptors_max: Option<u32>,
     reads_output: bool,
+    admin: Option<String>,
+    user: Option<u32>,
 }
 
 impl Setup {
@@ -67,6 +70,8 @@ impl Setup {
             variables: Vec::new(),
             descriptors_max: None,
             reads_output: true,
+            admin: Some("off".to_owned()),
+            user: None,
         }
     }
 
@@ -115,6 +120,28 @@ impl Setup {
         Setup { reads_output: false, ..self }
     }
 
+    /// With an admin endpoint of its own, on a Unix socket; otherwise there is none.
+    pub(crate) fn admin(self) -> Setup {
+        let name = format!("ringway-scenario-{}-{:x}.sock", std::process::id(), fastrand::u64(..));
+        let path = std::env::temp_dir().join(name);
+        self.admin_at(&format!("unix:{}", path.display()))
+    }
+
+    /// With the admin endpoint there.
+    pub(crate) fn admin_at(self, address: &str) -> Setup {
+        Setup { admin: Some(address.to_owned()), ..self }
+    }
+
+    /// With the admin endpoint wherever it is if nobody says where.
+    pub(crate) fn admin_unsaid(self) -> Setup {
+        Setup { admin: None, ..self }
+    }
+
+    /// As that user, which only root can do.
+    pub(crate) fn user(self, user: u32) -> Setup {
+        Setup { user: Some(user), ..self }
+    }
+
     fn command(&self) -> Command {
         let binary = env!("CARGO_BIN_EXE_ringway");
         let mut command = match self.descriptors_max {
@@ -127,6 +154,12 @@ impl Setup {
         };
         let (port, cores) = (self.port.to_string(), self.cores.to_string());
         command.args([self.command, "--host", self.host, "--port", &port, "--cores", &cores]);
+        if let Some(admin) = &self.admin {
+            command.args(["--admin", admin]);
+        }
+        if let Some(user) = self.user {
+            command.uid(user);
+        }
         command.args(&self.args).env_clear().env("RUST_BACKTRACE", "1");
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -154,7 +187,8 @@ impl Setup {
             let _ = child.wait();
             return Err(stderr.text());
         };
-        Ok(Proxy { child, address, stdout, stderr, unread, ended: false })
+        let admin = self.admin.unwrap_or_default();
+        Ok(Proxy { child, address, admin, stdout, stderr, unread, ended: false })
     }
 }
 
@@ -162,6 +196,7 @@ impl Setup {
 pub(crate) struct Proxy {
     child: Child,
     address: SocketAddr,
+    admin: String,
     stdout: Output,
     stderr: Output,
     unread: Option<std::process::ChildStdout>,
@@ -181,6 +216,20 @@ impl Proxy {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its admin endpoint is, as `--admin` takes it.
+    pub(crate) fn admin(&self) -> &str {
+        &self.admin
+    }
+
+    /// Runs the binary with an order to this proxy, such as `purge --tag news`.
+    pub(crate) fn order(&self, args: &[&str]) -> Run {
+        run(&[args, &["--admin", &self.admin]].concat(), &[])
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// A client that is connected to it.
@@ -285,6 +334,10 @@ impl Drop for Proxy {
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.unread.take();
+        // A proxy that was killed leaves its socket behind.
+        if let Some(path) = self.admin.strip_prefix("unix:").filter(|_| !self.ended) {
+            let _ = std::fs::remove_file(path);
+        }
         let stderr = self.stderr();
         if thread::panicking() {
             eprintln!("what the proxy said:\n{stderr}");
@@ -314,7 +367,15 @@ impl Run {
 
 /// Runs the binary with just these arguments and variables until it ends by itself.
 pub(crate) fn run(args: &[&str], variables: &[(&str, &str)]) -> Run {
+    run_as(None, args, variables)
+}
+
+/// The same as another user, which only root can do.
+pub(crate) fn run_as(user: Option<u32>, args: &[&str], variables: &[(&str, &str)]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
+    if let Some(user) = user {
+        command.uid(user);
+    }
     command.args(args).env_clear().envs(variables.iter().copied());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary starts");

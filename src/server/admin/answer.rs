@@ -1,0 +1,142 @@
+//! From a request to the admin endpoint to its answer.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+
+use super::gate::{Caller, Denied, Gate};
+use super::wire::{CLEAR, CONTENT_BYTES_MAX, Failed, PURGE, PurgeRequest, Purged, STATUS, Status};
+use super::{Event, Facts};
+use crate::cache::purge::Purge;
+use crate::clock::{Clock, Moment};
+
+/// How long the content of a request may take.
+const CONTENT_TIME: Duration = Duration::from_secs(3);
+
+/// What answers are made from.
+pub(super) struct Desk {
+    pub(super) gate: Gate,
+    facts: Facts,
+    events: flume::Sender<Event>,
+    refused: AtomicU64,
+    clock: Clock,
+    started: Moment,
+}
+
+/// Why there is no better answer.
+struct Failure(StatusCode, String);
+
+impl Desk {
+    pub(super) fn new(gate: Gate, facts: Facts, events: flume::Sender<Event>) -> Desk {
+        let clock = Clock::default();
+        Desk { gate, facts, events, refused: AtomicU64::new(0), started: clock.now(), clock }
+    }
+
+    /// Answers a request.
+    pub(super) async fn answer(
+        &self,
+        caller: Caller,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        if let Err(denied) = self.gate.check(caller, request.version(), request.headers()) {
+            return Ok(self.refuse(denied));
+        }
+        let path = request.uri().path().to_owned();
+        let allowed = match &*path {
+            STATUS => "GET",
+            CLEAR | PURGE => "POST",
+            _ => return Ok(failure(Failure(StatusCode::NOT_FOUND, format!("there is no {path}")))),
+        };
+        if request.method().as_str() != allowed {
+            let text = format!("{path} takes {allowed}");
+            let mut response = failure(Failure(StatusCode::METHOD_NOT_ALLOWED, text));
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+            return Ok(response);
+        }
+        Ok(match request.method() == Method::GET {
+            true => json(StatusCode::OK, &self.status()),
+            false => match self.purge(request, &path).await {
+                Ok(purged) => json(StatusCode::OK, &purged),
+                Err(why) => failure(why),
+            },
+        })
+    }
+
+    fn refuse(&self, denied: Denied) -> Response<Full<Bytes>> {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        let mut response = failure(Failure(denied.status(), denied.text().to_owned()));
+        if denied == Denied::Token {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+
+    fn status(&self) -> Status<'_> {
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            uptime_seconds: self.clock.now().since(self.started).as_secs(),
+            cores: &self.facts.cores,
+            driver: &self.facts.driver,
+            refused: self.refused.load(Ordering::Relaxed),
+        }
+    }
+
+    async fn purge(&self, request: Request<Incoming>, path: &str) -> Result<Purged, Failure> {
+        let content = read(request.into_body()).await?;
+        let bad = |why: String| Failure(StatusCode::BAD_REQUEST, why);
+        let asked = PurgeRequest::read(&content).map_err(bad)?;
+        let purge = if path == CLEAR { asked.all() } else { asked.some() }.map_err(bad)?;
+        if !self.facts.has_cache {
+            return Err(Failure(StatusCode::CONFLICT, "the cache is off".to_owned()));
+        }
+        Ok(Purged { removed: self.carry_out(purge).await? })
+    }
+
+    /// Has the control thread purge, and waits for the count.
+    async fn carry_out(&self, purge: Purge) -> Result<u64, Failure> {
+        let (done, count) = flume::bounded(1);
+        let stopping = || Failure(StatusCode::SERVICE_UNAVAILABLE, "the proxy is stopping".to_owned());
+        self.events.send(Event::Purge { purge, done }).map_err(|_| stopping())?;
+        count.recv_async().await.map_err(|_| {
+            let text = "the purge has not reached every core in time; try again";
+            Failure(StatusCode::GATEWAY_TIMEOUT, text.to_owned())
+        })
+    }
+}
+
+/// The whole content, if it is neither too long nor too slow.
+async fn read(content: Incoming) -> Result<Bytes, Failure> {
+    let whole = Limited::new(content, CONTENT_BYTES_MAX).collect();
+    match tokio::time::timeout(CONTENT_TIME, whole).await {
+        Ok(Ok(content)) => Ok(content.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Failure(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the content may have {CONTENT_BYTES_MAX} bytes"),
+        )),
+        Ok(Err(error)) => Err(Failure(StatusCode::BAD_REQUEST, format!("the content is broken: {error}"))),
+        Err(_) => Err(Failure(StatusCode::REQUEST_TIMEOUT, "the content took too long".to_owned())),
+    }
+}
+
+fn failure(Failure(status, error): Failure) -> Response<Full<Bytes>> {
+    json(status, &Failed { error })
+}
+
+fn json(status: StatusCode, content: &impl Serialize) -> Response<Full<Bytes>> {
+    // What is written here has no map with keys other than text, so nothing can fail.
+    let mut content = serde_json::to_vec(content).unwrap_or_default();
+    content.push(b'\n');
+    let mut response = Response::new(Full::from(content));
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

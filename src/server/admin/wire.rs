@@ -1,0 +1,166 @@
+//! What the admin endpoint and its callers say to each other: JSON, and what it means.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cache::key;
+use crate::cache::purge::{Purge, What};
+
+/// Removes all stored responses.
+pub(crate) const CLEAR: &str = "/cache/clear";
+/// Removes some of them.
+pub(crate) const PURGE: &str = "/cache/purge";
+/// What runs there.
+pub(crate) const STATUS: &str = "/status";
+
+/// Bytes of the longest request content.
+pub(super) const CONTENT_BYTES_MAX: usize = 64 * crate::limits::KIB;
+
+/// Bytes of the longest tag.
+const TAG_BYTES_MAX: usize = 1024;
+
+/// What is to be purged. For [`PURGE`] there is one of the first three, for [`CLEAR`] none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PurgeRequest {
+    /// The responses of one URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) url: Option<String>,
+    /// Those whose URL begins with this one; without a path, those of the whole host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) prefix: Option<String>,
+    /// Those with this tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tag: Option<String>,
+    /// They stay, but have to be validated.
+    pub(crate) soft: bool,
+}
+
+/// The answer to a purge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Purged {
+    /// How many responses were removed, or marked stale.
+    pub(crate) removed: u64,
+}
+
+/// The answer to whatever went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failed {
+    /// Why, in one line.
+    pub(crate) error: String,
+}
+
+/// What runs behind the endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Status<'a> {
+    pub(super) version: &'a str,
+    pub(super) pid: u32,
+    pub(super) uptime_seconds: u64,
+    pub(super) cores: &'a [usize],
+    pub(super) driver: &'a str,
+    /// Requests to this endpoint that were refused, because of who sent them.
+    pub(super) refused: u64,
+}
+
+impl PurgeRequest {
+    /// Reads the content of a request; one without content says nothing.
+    ///
+    /// # Errors
+    /// It is no object, or has what an order does not have.
+    pub(super) fn read(content: &[u8]) -> Result<PurgeRequest, String> {
+        match content.trim_ascii_start() {
+            [] => Ok(PurgeRequest::default()),
+            // Left to itself the library would take a list for an object.
+            [b'{', ..] => serde_json::from_slice(content).map_err(|error| error.to_string()),
+            _ => Err("the content is no JSON object".to_owned()),
+        }
+    }
+
+    /// The purge that a request to [`PURGE`] means.
+    ///
+    /// # Errors
+    /// There is not one target, or it is malformed.
+    pub(crate) fn some(&self) -> Result<Purge, String> {
+        let what = match (&self.url, &self.prefix, &self.tag) {
+            (Some(url), None, None) => What::Key(key(url)?),
+            (None, Some(prefix), None) => What::Prefix(key(prefix)?),
+            (None, None, Some(tag)) => What::Tag(checked(tag)?),
+            _ => return Err("a purge names one target: a URL, a prefix or a tag".to_owned()),
+        };
+        Ok(Purge { what, soft: self.soft })
+    }
+
+    /// The purge that a request to [`CLEAR`] means.
+    ///
+    /// # Errors
+    /// There is a target.
+    pub(super) fn all(&self) -> Result<Purge, String> {
+        match (&self.url, &self.prefix, &self.tag) {
+            (None, None, None) => Ok(Purge { what: What::All, soft: self.soft }),
+            _ => Err(format!("to clear the cache is to spare nothing; {PURGE} takes a target")),
+        }
+    }
+}
+
+fn key(url: &str) -> Result<Box<[u8]>, String> {
+    key::of_url(url.as_bytes()).map(Vec::into_boxed_slice).map_err(|why| format!("{url:?}: {why}"))
+}
+
+fn checked(tag: &str) -> Result<Box<[u8]>, String> {
+    let stands_in_a_field = |b: u8| b > b' ' && b != b',' && b != 0x7f;
+    if !(1..=TAG_BYTES_MAX).contains(&tag.len()) || !tag.bytes().all(stands_in_a_field) {
+        return Err(format!("a tag has from 1 to {TAG_BYTES_MAX} bytes, without blanks and commas"));
+    }
+    Ok(tag.as_bytes().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some(json: &str) -> Result<Purge, String> {
+        PurgeRequest::read(json.as_bytes())?.some()
+    }
+
+    #[test]
+    fn a_table_of_purges() {
+        let text = |text: &str| Box::from(text.as_bytes());
+        for (json, what, soft) in [
+            (r#"{"url":"http://A/b?c"}"#, What::Key(text("a/b?c")), false),
+            (r#"{"prefix":"https://a:443/b","soft":true}"#, What::Prefix(text("a/b")), true),
+            (r#"{"prefix":"http://a"}"#, What::Prefix(text("a/")), false),
+            (r#"{"tag":"News","soft":false}"#, What::Tag(text("News")), false),
+            (r#"{"tag":"n\u00e9e"}"#, What::Tag(text("n\u{e9}e")), false),
+        ] {
+            assert_eq!(some(json), Ok(Purge { what, soft }), "{json}");
+        }
+        for (json, soft) in [("", false), ("{}", false), (" {\"soft\":true}", true)] {
+            let all = PurgeRequest::read(json.as_bytes()).unwrap().all();
+            assert_eq!(all, Ok(Purge { what: What::All, soft }));
+        }
+    }
+
+    #[test]
+    fn what_means_nothing_says_why() {
+        for (json, named) in [
+            ("{}", "one target"),
+            (r#"{"soft":true}"#, "one target"),
+            (r#"{"url":"http://a/","tag":"b"}"#, "one target"),
+            (r#"{"url":"a"}"#, "http://"),
+            (r#"{"url":7}"#, "invalid type"),
+            (r#"{"urls":"http://a/"}"#, "unknown field"),
+            (r#"{"tag":""}"#, "a tag has"),
+            (r#"{"tag":"a b"}"#, "a tag has"),
+            (r#"{"tag":"a,b"}"#, "a tag has"),
+            (r#"{"tag":"a\nb"}"#, "a tag has"),
+            ("", "one target"),
+            ("{", "EOF"),
+            ("{}{}", "trailing"),
+            ("[\"http://a/\"]", "no JSON object"),
+            ("null", "no JSON object"),
+        ] {
+            let error = some(json).unwrap_err();
+            assert!(error.contains(named), "{json}: {error}");
+        }
+        assert!(PurgeRequest::read(br#"{"tag":"a"}"#).unwrap().all().is_err());
+    }
+}
