@@ -4,6 +4,97 @@
 //! `example.com/path?query`. The scheme is no part of it, so that one purge reaches a resource however its
 //! clients came; it is one of the values that select among the responses of a key, see [`super::vary`].
 
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::ledger::{Charge, Ledger};
+
+/// A key as it is kept, with its hash.
+#[derive(Debug)]
+pub struct Key {
+    hash: u64,
+    text: Box<[u8]>,
+    charge: Charge,
+}
+
+/// A key as it is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyRef<'a> {
+    /// Its hash, the same on every core, and of a secret seed: clients choose keys.
+    pub hash: u64,
+    /// Its text.
+    pub text: &'a [u8],
+}
+
+/// What a key takes beside its text, with its place in an index.
+const OVERHEAD: usize = 352;
+
+impl Key {
+    /// Keeps a key, if the ledger has room for it.
+    pub fn new(ledger: &Arc<Ledger>, key: KeyRef<'_>) -> Option<Rc<Key>> {
+        let charge = ledger.reserve(key.text.len() + OVERHEAD)?;
+        Some(Rc::new(Key { hash: key.hash, text: key.text.into(), charge }))
+    }
+
+    /// The key to ask with.
+    pub fn borrowed(&self) -> KeyRef<'_> {
+        KeyRef { hash: self.hash, text: &self.text }
+    }
+
+    /// Bytes of memory.
+    pub fn weight(&self) -> usize {
+        self.charge.bytes()
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        self.hash == other.hash && self.text == other.text
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Hash for KeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl quick_cache::Equivalent<Rc<Key>> for KeyRef<'_> {
+    fn equivalent(&self, key: &Rc<Key>) -> bool {
+        self.hash == key.hash && *self.text == *key.text
+    }
+}
+
+/// Takes the hash that a key brings along.
+pub type BuildKeyHasher = BuildHasherDefault<KeyHasher>;
+
+/// See [`BuildKeyHasher`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        debug_assert!(false, "keys bring a hash");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
 /// Writes the key of a request.
 pub fn write(out: &mut Vec<u8>, authority: &[u8], target: &[&[u8]]) {
     out.clear();
@@ -62,6 +153,66 @@ pub fn of_url(url: &[u8]) -> Result<Vec<u8>, BadUrl> {
     Ok(key)
 }
 
+/// The key of what a reference names (RFC 3986, section 5.2), as seen from the resource with the key
+/// `base`. None if it is on another host, or malformed.
+pub fn of_reference(base: &[u8], reference: &[u8]) -> Option<Vec<u8>> {
+    let slash = memchr::memchr(b'/', base)?;
+    let (authority, target) = base.split_at(slash);
+    if let Ok(key) = of_url(reference) {
+        return (key.get(..slash) == Some(authority) && key.get(slash) == Some(&b'/')).then_some(key);
+    }
+    let reference = reference.split(|&byte| byte == b'#').next().unwrap_or_default();
+    let path = target.split(|&byte| byte == b'?').next().unwrap_or_default();
+    let folder = path.iter().rposition(|&byte| byte == b'/').map_or(path, |end| &path[..=end]);
+    let before = match reference {
+        [b'/', b'/', ..] => {
+            return of_url(&[b"http:", reference].concat())
+                .ok()
+                .filter(|key| key.get(..slash) == Some(authority) && key.get(slash) == Some(&b'/'));
+        }
+        [b'/', ..] => &b""[..],
+        [b'?', ..] => path,
+        [] => target,
+        // A colon in the first segment would make another scheme of it.
+        _ if reference.split(|&byte| byte == b'/').next()?.contains(&b':') => return None,
+        _ => folder,
+    };
+    let whole = [before, reference].concat();
+    if !whole.iter().all(|byte| matches!(byte, 0x21..=0x7e)) {
+        return None;
+    }
+    Some([authority, &without_dots(&whole)].concat())
+}
+
+/// A target without dot segments (RFC 3986, section 5.2.4).
+fn without_dots(target: &[u8]) -> Vec<u8> {
+    let end = memchr::memchr(b'?', target).unwrap_or(target.len());
+    let (path, query) = target.split_at(end);
+    let mut segments: Vec<&[u8]> = Vec::new();
+    let mut parts = path.split(|&byte| byte == b'/').skip(1).peekable();
+    while let Some(part) = parts.next() {
+        let last = parts.peek().is_none();
+        match part {
+            b"." if last => segments.push(b""),
+            b"." => {}
+            b".." => {
+                segments.pop();
+                if last {
+                    segments.push(b"");
+                }
+            }
+            part => segments.push(part),
+        }
+    }
+    let mut whole = Vec::with_capacity(target.len());
+    for segment in segments {
+        whole.push(b'/');
+        whole.extend_from_slice(segment);
+    }
+    whole.extend_from_slice(query);
+    whole
+}
+
 /// An authority without a port that says nothing: an empty one, or 80. Any other port is kept, 443
 /// included: upstreams write what they got as Host into their links, and nobody may plant such a response
 /// under another host's key.
@@ -98,6 +249,29 @@ mod tests {
             ("http://[::1]:81/x", "[::1]:81/x"),
         ] {
             assert_eq!(of_url(url.as_bytes()).unwrap(), want.as_bytes(), "{url}");
+        }
+    }
+
+    #[test]
+    fn references_are_resolved_on_the_same_host_only() {
+        for (reference, want) in [
+            ("/x", Some("a:1/x")),
+            ("x?y#z", Some("a:1/b/x?y")),
+            ("../x/./y", Some("a:1/x/y")),
+            ("../../..", Some("a:1/")),
+            ("?q", Some("a:1/b/c?q")),
+            ("", Some("a:1/b/c?d")),
+            ("http://A:1/x", Some("a:1/x")),
+            ("https://a:1", Some("a:1/")),
+            ("//a:1/x", Some("a:1/x")),
+            ("http://a/x", None),
+            ("//b/x", None),
+            ("http://a:11/x", None),
+            ("mailto:x", None),
+            ("/x y", None),
+        ] {
+            let key = of_reference(b"a:1/b/c?d", reference.as_bytes());
+            assert_eq!(key.as_deref(), want.map(str::as_bytes), "{reference}");
         }
     }
 

@@ -1,0 +1,296 @@
+//! A response that is being fetched, as those who wait for it on one core see it.
+//!
+//! ```text
+//!   Waiting ─head─▶ Open ─segment─▶ Open ─ … ─done─▶ Complete
+//!      │              └──────────broken──────────▶ Broken
+//!      └─not shared─▶ NotShared
+//! ```
+//!
+//! On the core that fetches it is changed by the fetch; on every other core with readers there is a
+//! mirror, changed by messages. Readers only ever touch the one of their own core.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use super::stored::{Body, Head, Segment};
+use crate::error::Reason;
+
+/// A step of a fetch.
+#[derive(Clone, Debug)]
+pub(crate) enum Update {
+    /// The head is there, and the response may be shared.
+    Head(Arc<Head>),
+    /// More content.
+    Segment(Arc<Segment>),
+    /// The response has outgrown what may be held: so many segments are let go at its front.
+    LetGo(usize),
+    /// It is complete; there is no body where it has outgrown what may be held.
+    Done(Option<Arc<Body>>),
+    /// It broke off, or there was no answer.
+    Broken(Reason),
+    /// It cannot be shared.
+    NotShared,
+}
+
+impl Update {
+    /// Whether it is the last one.
+    pub(crate) fn ends(&self) -> bool {
+        matches!(self, Update::Done(_) | Update::Broken(_) | Update::NotShared)
+    }
+}
+
+/// Why there is no head to share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoHead {
+    /// The response is not for sharing: fetch another.
+    NotShared,
+    /// The fetch failed.
+    Failed(Reason),
+}
+
+/// What comes next of the content.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// More content.
+    Segment(Arc<Segment>),
+    /// It was complete; none if it had outgrown what may be held.
+    End(Option<Arc<Body>>),
+    /// It broke off, or the reader fell too far behind.
+    Broken(Reason),
+}
+
+#[derive(Debug)]
+enum Phase {
+    Waiting,
+    Open,
+    Complete(Option<Arc<Body>>),
+    Broken(Reason),
+    NotShared,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Fill {
+    state: RefCell<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    head: Option<Arc<Head>>,
+    segments: VecDeque<Arc<Segment>>,
+    /// How many segments were let go before the first one here.
+    gone: usize,
+    readers: usize,
+    /// The segment that the reader who is furthest on wants next.
+    furthest: usize,
+    /// Who waits for the next step.
+    wakers: Vec<Waker>,
+    /// How often they were woken.
+    round: u64,
+    /// The fetch, where it waits for its readers.
+    fetch: Option<Waker>,
+}
+
+impl Fill {
+    /// One that waits for its head.
+    pub(crate) fn new() -> Rc<Fill> {
+        let state = State {
+            phase: Phase::Waiting,
+            head: None,
+            segments: VecDeque::new(),
+            gone: 0,
+            readers: 0,
+            furthest: 0,
+            wakers: Vec::new(),
+            round: 1,
+            fetch: None,
+        };
+        Rc::new(Fill { state: RefCell::new(state) })
+    }
+
+    /// Takes a step, and wakes who waits for it.
+    pub(crate) fn apply(&self, update: Update) {
+        let mut state = self.state.borrow_mut();
+        match update {
+            Update::Head(head) => {
+                state.head = Some(head);
+                state.phase = Phase::Open;
+            }
+            Update::Segment(segment) => state.segments.push_back(segment),
+            Update::LetGo(count) => {
+                let count = count.min(state.segments.len());
+                state.segments.drain(..count);
+                state.gone += count;
+            }
+            Update::Done(body) => {
+                if body.is_some() {
+                    // Whoever is still reading goes on there.
+                    state.segments.clear();
+                }
+                state.phase = Phase::Complete(body);
+            }
+            Update::Broken(reason) => state.phase = Phase::Broken(reason),
+            Update::NotShared => state.phase = Phase::NotShared,
+        }
+        let wakers = state.take_wakers();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// All steps so far, for a mirror that begins now.
+    pub(crate) fn history(&self) -> Vec<Update> {
+        let state = self.state.borrow();
+        let mut history: Vec<_> = state.head.iter().cloned().map(Update::Head).collect();
+        if state.gone > 0 {
+            // It has lost its beginning, and cannot be joined any more.
+            return vec![Update::NotShared];
+        }
+        history.extend(state.segments.iter().cloned().map(Update::Segment));
+        match &state.phase {
+            Phase::Complete(Some(body)) => history.push(Update::Done(Some(body.clone()))),
+            Phase::Complete(None) | Phase::NotShared => history.push(Update::NotShared),
+            Phase::Broken(reason) => history.push(Update::Broken(*reason)),
+            Phase::Waiting | Phase::Open => {}
+        }
+        history
+    }
+
+    /// Whether its beginning was let go.
+    pub(crate) fn has_let_go(&self) -> bool {
+        self.state.borrow().gone > 0
+    }
+
+    /// Waits until the reader who is furthest on has taken everything. Says whether there is any reader.
+    pub(crate) async fn caught_up(&self) -> bool {
+        poll_fn(|cx| {
+            let mut state = self.state.borrow_mut();
+            if state.readers == 0 {
+                return Poll::Ready(false);
+            }
+            if state.furthest >= state.gone + state.segments.len() {
+                return Poll::Ready(true);
+            }
+            state.fetch = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+impl State {
+    fn take_wakers(&mut self) -> Vec<Waker> {
+        self.round += 1;
+        std::mem::take(&mut self.wakers)
+    }
+}
+
+/// One who reads a response while it is fetched.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    fill: Rc<Fill>,
+    next: usize,
+    /// The round in which it began to wait.
+    waits: Cell<u64>,
+}
+
+impl Reading {
+    /// Begins at the beginning.
+    pub(crate) fn new(fill: &Rc<Fill>) -> Reading {
+        fill.state.borrow_mut().readers += 1;
+        Reading { fill: fill.clone(), next: 0, waits: Cell::new(0) }
+    }
+
+    /// Waits for the head.
+    pub(crate) async fn head(&self) -> Result<Arc<Head>, NoHead> {
+        poll_fn(|cx| {
+            let mut state = self.fill.state.borrow_mut();
+            match (&state.phase, &state.head) {
+                (Phase::NotShared, _) => Poll::Ready(Err(NoHead::NotShared)),
+                (_, Some(_)) if state.gone > 0 => Poll::Ready(Err(NoHead::NotShared)),
+                (_, Some(head)) => Poll::Ready(Ok(head.clone())),
+                (Phase::Broken(reason), None) => Poll::Ready(Err(NoHead::Failed(*reason))),
+                (_, None) => {
+                    self.wait(&mut state, cx.waker());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// Has the next step wake who polls. A task waits with the same waker every time, so once a round is
+    /// enough.
+    fn wait(&self, state: &mut State, waker: &Waker) {
+        if self.waits.replace(state.round) != state.round {
+            state.wakers.push(waker.clone());
+        }
+    }
+
+    /// The complete content, if it is that already and nothing has been read yet.
+    pub(crate) fn complete(&self) -> Option<Arc<Body>> {
+        match &self.fill.state.borrow().phase {
+            Phase::Complete(body) if self.next == 0 => body.clone(),
+            _ => None,
+        }
+    }
+
+    /// What comes next, if it is there.
+    pub(crate) fn take(&mut self) -> Option<Next> {
+        let mut state = self.fill.state.borrow_mut();
+        if let Phase::Complete(Some(body)) = &state.phase {
+            let Some(segment) = body.segments().get(self.next) else {
+                return Some(Next::End(Some(body.clone())));
+            };
+            self.next += 1;
+            return Some(Next::Segment(segment.clone()));
+        }
+        let Some(place) = self.next.checked_sub(state.gone) else {
+            return Some(Next::Broken(Reason::LeftBehind));
+        };
+        if let Some(segment) = state.segments.get(place).cloned() {
+            self.next += 1;
+            if self.next > state.furthest {
+                state.furthest = self.next;
+                if let Some(fetch) = state.fetch.take() {
+                    fetch.wake();
+                }
+            }
+            return Some(Next::Segment(segment));
+        }
+        match &state.phase {
+            Phase::Complete(_) => Some(Next::End(None)),
+            Phase::Broken(reason) => Some(Next::Broken(*reason)),
+            Phase::NotShared => Some(Next::Broken(Reason::UpstreamTruncated)),
+            Phase::Waiting | Phase::Open => None,
+        }
+    }
+
+    /// Waits for what comes next.
+    pub(crate) async fn next(&mut self) -> Next {
+        poll_fn(|cx| {
+            if let Some(next) = self.take() {
+                return Poll::Ready(next);
+            }
+            self.wait(&mut self.fill.state.borrow_mut(), cx.waker());
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut state = self.fill.state.borrow_mut();
+        state.readers -= 1;
+        if state.readers == 0
+            && let Some(fetch) = state.fetch.take()
+        {
+            fetch.wake();
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What a core does about the messages of others, and what it tells them.
+
+use super::message::SentEntry;
+use super::*;
+use crate::cache::fill::Update;
+
+/// Messages that are seen to before other tasks get their turn.
+const BATCH: usize = 64;
+
+impl Store {
+    /// Sees to what other cores say, for as long as it is polled.
+    pub(crate) async fn attend(&self) {
+        let inbox = &self.shared.outlets[self.place];
+        while let Ok(message) = inbox.recv_async().await {
+            self.see_to(message);
+            inbox.try_iter().take(BATCH).for_each(|message| self.see_to(message));
+        }
+    }
+
+    /// Sees to all that has come in.
+    pub(super) fn see_to_all(&self) {
+        self.shared.outlets[self.place].try_iter().for_each(|message| self.see_to(message));
+    }
+
+    fn see_to(&self, message: Message) {
+        match message {
+            Message::Ask { key, core, reply } => {
+                let shard = self.shard.borrow();
+                let entry = shard.find(key.borrowed(), Some(core)).map(|entry| SentEntry {
+                    variants: entry.variants.clone(),
+                    alone_until_ms: entry.alone_until_ms,
+                    version: entry.version,
+                });
+                reply.send(Reply::Found { key, entry, moment: shard.moment() });
+            }
+            Message::Begin { key, selecting, selecting_hash, seen, id, reply } => {
+                let selecting = (selecting_hash, &*selecting);
+                let (begun, moment) = self.begin_here(key.borrowed(), selecting, seen, id);
+                reply.send(Reply::Begun { begun, moment });
+            }
+            Message::Store { key, begun, stored, id } => self.store_here(key, begun, stored, id),
+            Message::NotShared { key, supersedes, id } => {
+                self.not_shared_here(key.borrowed(), supersedes, id);
+            }
+            Message::Land { id } => self.shard.borrow_mut().land(id),
+            Message::Landed { number } => drop(self.sources.borrow_mut().remove(&number)),
+            Message::Touch { key } => self.shard.borrow().touch(key.borrowed()),
+            Message::Invalidate { key, reply } => self.invalidate_here(key.borrowed(), reply),
+            // The end of `until` drops here, which is what whoever waits for it waits for.
+            Message::Forget { key, until: _until } => drop(self.copies.borrow_mut().remove(&key.borrowed())),
+            Message::Subscribe { id, core, reply } => {
+                if let Some(source) = self.sources.borrow_mut().get_mut(&id.number) {
+                    reply.send(Reply::Subscribed { id, history: source.fill.history() });
+                    if !source.subscribers.contains(&core) {
+                        source.subscribers.push(core);
+                    }
+                }
+            }
+            Message::Progress { id, update } => self.mirror(id, update),
+            Message::Reply { number, reply } => self.take_reply(number, reply),
+        }
+    }
+
+    /// Stores what a fetch brought, in steps where that evicts much.
+    pub(super) fn store_here(&self, key: SentKey, begun: Moment, stored: Stored, id: Option<FillId>) {
+        let weight = stored.weight();
+        if weight <= STEP_BYTES || self.shard.borrow_mut().make_room(weight) {
+            return self.store_now(&key, begun, stored, id);
+        }
+        let Some(store) = self.this.upgrade() else { return };
+        // Until it is stored, those who ask join the fetch, which has everything.
+        monoio::spawn(async move {
+            loop {
+                store.tell_forgotten(None);
+                monoio::time::sleep(PAUSE).await;
+                if store.shard.borrow_mut().make_room(weight) {
+                    return store.store_now(&key, begun, stored, id);
+                }
+            }
+        });
+    }
+
+    fn store_now(&self, key: &SentKey, begun: Moment, stored: Stored, id: Option<FillId>) {
+        self.keep_room(key.text.len());
+        self.shard.borrow_mut().store(key.borrowed(), begun, stored);
+        self.tell_forgotten(None);
+        if let Some(id) = id {
+            self.land_here(id);
+        }
+    }
+
+    /// Remembers that requests for a key do not wait for one another.
+    pub(super) fn not_shared_here(&self, key: KeyRef<'_>, supersedes: bool, id: Option<FillId>) {
+        self.keep_room(key.text.len());
+        self.shard.borrow_mut().not_shared(key, supersedes, self.now_ms.get());
+        self.tell_forgotten(None);
+        if let Some(id) = id {
+            self.land_here(id);
+        }
+    }
+
+    /// Takes a fetch off the owner's table, and then lets the core that made it forget it.
+    pub(super) fn land_here(&self, id: FillId) {
+        self.shard.borrow_mut().land(id);
+        if id.core == self.place {
+            self.sources.borrow_mut().remove(&id.number);
+        } else {
+            self.send(id.core, Message::Landed { number: id.number });
+        }
+    }
+
+    fn invalidate_here(&self, key: KeyRef<'_>, reply: ReplyTo) {
+        self.shard.borrow_mut().invalidate(key);
+        self.tell_forgotten(Some(&Arc::new(reply)));
+    }
+
+    /// Tells the holders of copies which of them have to go. When all have done so, the last end of
+    /// `until` is dropped.
+    pub(super) fn tell_forgotten(&self, until: Option<&Arc<ReplyTo>>) {
+        if !self.shard.borrow().has_forgotten() {
+            return;
+        }
+        let forgotten = self.shard.borrow_mut().take_forgotten();
+        for (key, holders) in forgotten {
+            let cores = (0..self.shared.inboxes.len()).filter(|&core| core != self.place);
+            for core in cores.filter(|&core| holders & holder_bit(core) != 0) {
+                let key = SentKey::of(key.borrowed());
+                self.send(core, Message::Forget { key, until: until.cloned() });
+            }
+        }
+    }
+
+    /// Takes a step of a fetch on another core.
+    fn mirror(&self, id: FillId, update: Update) {
+        let ends = update.ends();
+        let mut mirrors = self.mirrors.borrow_mut();
+        let mirror = if ends { mirrors.remove(&id) } else { mirrors.get(&id).cloned() };
+        drop(mirrors);
+        if let Some(mirror) = mirror {
+            mirror.apply(update);
+        }
+    }
+
+    fn take_reply(&self, number: u64, reply: Reply) {
+        let answer = match reply {
+            Reply::Found { key, entry, moment } => {
+                let entry = entry.map(|SentEntry { variants, alone_until_ms, version }| {
+                    Rc::new(Entry { variants, alone_until_ms, version, validated_ms: Cell::new(0) })
+                });
+                if let Some(entry) = &entry {
+                    self.keep_copy(key.borrowed(), entry.clone(), moment);
+                }
+                Answer::Found(Found { entry, moment })
+            }
+            Reply::Begun { begun, moment } => Answer::Begun(begun, moment),
+            Reply::Subscribed { id, history } => Answer::Subscribed(self.begin_mirror(id, history)),
+            Reply::Done => Answer::Done,
+        };
+        let mut questions = self.questions.borrow_mut();
+        if let Some(question) = questions.get_mut(&number)
+            && let Question::Open(waker) = std::mem::replace(question, Question::Answered(answer))
+        {
+            drop(questions);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Keeps a copy of another core's entry. That core has noted that this one holds it.
+    fn keep_copy(&self, key: KeyRef<'_>, entry: Rc<Entry>, moment: Moment) {
+        if let Some(key) = Key::new(&self.shared.ledger, key) {
+            let touched_ms = self.now_ms.clone();
+            self.copies.borrow_mut().insert(key, Copied { entry, moment, touched_ms });
+        }
+    }
+
+    /// The mirror of a fetch on another core. Where several requests asked for it at once, it is there
+    /// already.
+    fn begin_mirror(&self, id: FillId, history: Vec<Update>) -> Rc<Fill> {
+        let mut mirrors = self.mirrors.borrow_mut();
+        if let Some(mirror) = mirrors.get(&id) {
+            return mirror.clone();
+        }
+        let mirror = Fill::new();
+        if !history.iter().any(Update::ends) {
+            mirrors.insert(id, mirror.clone());
+        }
+        drop(mirrors);
+        history.into_iter().for_each(|update| mirror.apply(update));
+        mirror
+    }
+}

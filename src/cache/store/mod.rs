@@ -1,0 +1,427 @@
+//! One logical cache over all cores: each key has an owner, the cores talk by messages, and none touches
+//! another's memory but for the stored responses themselves, which are immutable.
+//!
+//! ```text
+//!   core A                          owner of the key                 core B
+//!     find ── copy? own shard?
+//!       └──────── Ask ─────────────▶ find ──┐
+//!     copy ◀───── Found ────────────────────┘
+//!     begin ───── Begin ───────────▶ begin ─┐
+//!     fetch ◀──── Begun(Fetch) ─────────────┘
+//!       │                            begin ◀───────────── Begin ──── begin
+//!       │                              └──────────────── Begun(Join A) ─▶ │
+//!       │ ◀──────────────────────────────────────────────── Subscribe ───┘
+//!       ├── Progress(segment, …) ──────────────────────────────────────▶ mirror
+//!       └───────── Store ──────────▶ store
+//! ```
+//!
+//! The owner tells the holders of copies when an entry changes or goes. Stored responses are freed by
+//! whoever lets go of them last.
+
+mod inbox;
+mod message;
+mod ticket;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::hash::{BuildHasher, RandomState};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use quick_cache::UnitWeighter;
+use quick_cache::unsync::{Cache, DefaultLifecycle};
+
+use self::message::{Message, Reply, ReplyTo, SentKey};
+pub(crate) use self::ticket::Ticket;
+use super::fill::Fill;
+use super::key::{BuildKeyHasher, Key, KeyRef};
+use super::ledger::Ledger;
+use super::purge::{Moment, Purge, Round, What};
+use super::shard::{Begun, Entry, FillId, STEP_BYTES, Shard, holder_bit};
+use super::stored::Stored;
+
+/// How long a copy is used before its owner is told that it is in use.
+const TOUCH_MS: u64 = 1000;
+
+/// How many entries of other cores a core keeps a copy of.
+const COPIES_MAX: usize = 1024;
+
+/// How long the other tasks of a core have between two steps of something long.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The shards leave this part of the cache's bytes free: for fetches under way, and for evicted responses
+/// that somebody is still reading.
+const SLACK: usize = 16;
+
+/// Room that is made at a time, where there is none left.
+const ROOM_BYTES: usize = 64 * 1024;
+
+/// What all cores have in common.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    ledger: Arc<Ledger>,
+    /// One secret for all cores: they have to agree on who owns what, and clients must not know.
+    hasher: RandomState,
+    inboxes: Arc<[flume::Sender<Message>]>,
+    outlets: Arc<[flume::Receiver<Message>]>,
+}
+
+impl Shared {
+    /// A cache of so many bytes over so many cores.
+    pub(crate) fn new(bytes_max: usize, cores: usize) -> Shared {
+        let (inboxes, outlets): (Vec<_>, Vec<_>) = (0..cores).map(|_| flume::unbounded()).unzip();
+        Shared {
+            ledger: Ledger::new(bytes_max),
+            hasher: RandomState::new(),
+            inboxes: inboxes.into(),
+            outlets: outlets.into(),
+        }
+    }
+}
+
+/// An entry that belongs to another core.
+struct Copied {
+    entry: Rc<Entry>,
+    moment: Moment,
+    touched_ms: Cell<u64>,
+}
+
+type Copies = Cache<Rc<Key>, Copied, UnitWeighter, BuildKeyHasher, DefaultLifecycle<Rc<Key>, Copied>>;
+
+/// What is stored for a key.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// The entry, if there is one.
+    pub(crate) entry: Option<Rc<Entry>>,
+    /// The moment that a fetch which follows begins at.
+    pub(crate) moment: Moment,
+}
+
+/// What to do on a miss.
+pub(crate) enum Begin {
+    /// Fetch.
+    Fetch(Ticket),
+    /// Read what another is fetching.
+    Join(Rc<Fill>),
+    /// What is stored has changed: look again.
+    Changed,
+}
+
+/// A fetch of this core that others may wait for.
+struct Source {
+    fill: Rc<Fill>,
+    subscribers: Vec<usize>,
+}
+
+/// A question that was asked of another core.
+enum Question {
+    Open(Option<Waker>),
+    Answered(Answer),
+}
+
+/// What came back.
+enum Answer {
+    Found(Found),
+    Begun(Begun, Moment),
+    Subscribed(Rc<Fill>),
+    Done,
+}
+
+/// One core's part of the cache.
+pub(crate) struct Store {
+    this: Weak<Store>,
+    place: usize,
+    shared: Shared,
+    shard: RefCell<Shard>,
+    copies: RefCell<Copies>,
+    sources: RefCell<HashMap<u64, Source>>,
+    mirrors: RefCell<HashMap<FillId, Rc<Fill>>>,
+    questions: RefCell<HashMap<u64, Question>>,
+    next: Cell<u64>,
+    /// The wall clock in milliseconds since 1970, as of the last tick.
+    now_ms: Cell<u64>,
+}
+
+impl Store {
+    /// The part of the core with that place.
+    pub(crate) fn new(shared: Shared, place: usize, now_ms: u64) -> Rc<Store> {
+        let cores = shared.inboxes.len();
+        let bytes_max = shared.ledger.bytes_max();
+        let shard = Shard::new(&shared.ledger, (bytes_max - bytes_max / SLACK) / cores);
+        // Many cores must not fill a small cache with copies alone.
+        let copies_max = COPIES_MAX.min(bytes_max / cores / SLACK / 1024).max(1);
+        let copies = Cache::with(
+            copies_max,
+            copies_max as u64,
+            UnitWeighter,
+            BuildKeyHasher::default(),
+            DefaultLifecycle::default(),
+        );
+        Rc::new_cyclic(|this| Store {
+            this: this.clone(),
+            place,
+            shared,
+            shard: RefCell::new(shard),
+            copies: RefCell::new(copies),
+            sources: RefCell::default(),
+            mirrors: RefCell::default(),
+            questions: RefCell::default(),
+            next: Cell::new(0),
+            now_ms: Cell::new(now_ms),
+        })
+    }
+
+    /// The hash of a key or of selecting values.
+    pub(crate) fn hash(&self, text: &[u8]) -> u64 {
+        self.shared.hasher.hash_one(text)
+    }
+
+    /// Tells the time: milliseconds since 1970. To be called about ten times a second.
+    pub(crate) fn tick(&self, now_ms: u64) {
+        self.now_ms.set(now_ms);
+    }
+
+    /// What is stored for a key, where this core knows it without asking.
+    pub(crate) fn find_here(&self, key: KeyRef<'_>) -> Option<Found> {
+        let owner = self.owner(key.hash);
+        if owner == self.place {
+            let shard = self.shard.borrow();
+            return Some(Found { entry: shard.find(key, None), moment: shard.moment() });
+        }
+        let copies = self.copies.borrow();
+        let copy = copies.get(&key)?;
+        let now_ms = self.now_ms.get();
+        if now_ms.saturating_sub(copy.touched_ms.get()) > TOUCH_MS {
+            copy.touched_ms.set(now_ms);
+            self.send(owner, Message::Touch { key: SentKey::of(key) });
+        }
+        Some(Found { entry: Some(copy.entry.clone()), moment: copy.moment })
+    }
+
+    /// What is stored for a key that another core owns.
+    pub(crate) async fn ask(&self, key: KeyRef<'_>) -> Found {
+        let (number, reply) = self.question();
+        self.send(self.owner(key.hash), Message::Ask { key: SentKey::of(key), core: self.place, reply });
+        match self.answer(number).await {
+            Answer::Found(found) => found,
+            _ => Found { entry: None, moment: Moment::default() },
+        }
+    }
+
+    /// Begins a fetch, or joins one. `selecting` is what is known of the request that selects among the
+    /// key's responses; `seen` the version of the entry that it could not use, 0 for none.
+    pub(crate) async fn begin(&self, key: KeyRef<'_>, selecting: &[u8], seen: u64) -> Begin {
+        let id = FillId { core: self.place, number: self.number() };
+        let owner = self.owner(key.hash);
+        let selecting_hash = self.hash(selecting);
+        loop {
+            let (begun, moment) = if owner == self.place {
+                self.begin_here(key, (selecting_hash, selecting), seen, id)
+            } else {
+                let (number, reply) = self.question();
+                let (key, selecting) = (SentKey::of(key), selecting.into());
+                self.send(owner, Message::Begin { key, selecting, selecting_hash, seen, id, reply });
+                match self.answer(number).await {
+                    Answer::Begun(begun, moment) => (begun, moment),
+                    _ => (Begun::Alone, Moment::default()),
+                }
+            };
+            match begun {
+                Begun::Fetch => return Begin::Fetch(self.open_source(key, moment, id)),
+                Begun::Alone => return Begin::Fetch(self.alone(moment)),
+                Begun::Changed => return Begin::Changed,
+                Begun::Join(other) => {
+                    if let Some(fill) = self.join(other).await {
+                        return Begin::Join(fill);
+                    }
+                    // It ended meanwhile: the owner knows more now.
+                }
+            }
+        }
+    }
+
+    /// A ticket for a fetch that began at that moment, which nobody waits for.
+    pub(crate) fn alone(&self, begun: Moment) -> Ticket {
+        Ticket::alone(self.this.clone(), begun)
+    }
+
+    fn open_source(&self, key: KeyRef<'_>, begun: Moment, id: FillId) -> Ticket {
+        let fill = Fill::new();
+        self.sources.borrow_mut().insert(id.number, Source { fill: fill.clone(), subscribers: Vec::new() });
+        Ticket::shared(self.this.clone(), begun, id, self.owner(key.hash), fill)
+    }
+
+    fn begin_here(&self, key: KeyRef<'_>, selecting: (u64, &[u8]), seen: u64, id: FillId) -> (Begun, Moment) {
+        self.keep_room(key.text.len());
+        let mut shard = self.shard.borrow_mut();
+        (shard.begin(key, selecting, seen, id, self.now_ms.get()), shard.moment())
+    }
+
+    /// The fill of a fetch under way, on whatever core.
+    async fn join(&self, id: FillId) -> Option<Rc<Fill>> {
+        if id.core == self.place {
+            return self.sources.borrow().get(&id.number).map(|source| source.fill.clone());
+        }
+        if let Some(mirror) = self.mirrors.borrow().get(&id) {
+            return Some(mirror.clone());
+        }
+        let (number, reply) = self.question();
+        self.send(id.core, Message::Subscribe { id, core: self.place, reply });
+        match self.answer(number).await {
+            Answer::Subscribed(mirror) => Some(mirror),
+            _ => None,
+        }
+    }
+
+    /// Removes what is stored for a key after its resource was changed, and returns once no core serves
+    /// it any more.
+    pub(crate) async fn invalidate(&self, key: KeyRef<'_>) {
+        let owner = self.owner(key.hash);
+        if owner == self.place {
+            self.shard.borrow_mut().invalidate(key);
+            if !self.shard.borrow().has_forgotten() {
+                return;
+            }
+            let (number, reply) = self.question();
+            self.tell_forgotten(Some(&Arc::new(reply)));
+            self.answer(number).await;
+        } else {
+            self.copies.borrow_mut().remove(&key);
+            let (number, reply) = self.question();
+            self.send(owner, Message::Invalidate { key: SentKey::of(key), reply });
+            self.answer(number).await;
+        }
+    }
+
+    /// Removes what a purge is about, in two rounds. In the first each owner lets go of what it has
+    /// stored; in the second each core lets go of its copies, those included that were on their way
+    /// during the first: an answer that an owner gave before its first round is in the inbox before the
+    /// second begins. Returns how many responses went.
+    pub(crate) async fn purge(&self, purge: &Purge, round: Round) -> u64 {
+        match round {
+            Round::Stored => self.purge_stored(purge).await,
+            Round::Copies => {
+                self.see_to_all();
+                let covered = |key: &Rc<Key>| purge.what.may_cover(key.borrowed().text);
+                self.copies.borrow_mut().retain(|key, _| !covered(key));
+                0
+            }
+        }
+    }
+
+    async fn purge_stored(&self, purge: &Purge) -> u64 {
+        self.shard.borrow_mut().note_purge(purge.clone());
+        if let What::Key(text) = &purge.what {
+            let key = KeyRef { hash: self.hash(text), text };
+            let count = self.shard.borrow_mut().purge_one(purge, key);
+            self.tell_forgotten(None);
+            return count;
+        }
+        let (mut count, mut from) = (0, Some(0));
+        while let Some(place) = from {
+            let (step, next) = self.shard.borrow_mut().purge_step(purge, place);
+            self.tell_forgotten(None);
+            (count, from) = (count + step, next);
+            if next.is_some() {
+                monoio::time::sleep(PAUSE).await;
+            }
+        }
+        count
+    }
+
+    /// Makes something that takes memory of the cache; evicts for it where it has to. None if there is no
+    /// room even so: what was evicted is still being read, or the rest belongs to other cores.
+    pub(crate) fn make<T>(&self, bytes: usize, make: impl Fn(&Arc<Ledger>) -> Option<T>) -> Option<T> {
+        make(&self.shared.ledger).or_else(|| {
+            self.shard.borrow_mut().shed(bytes);
+            self.tell_forgotten(None);
+            make(&self.shared.ledger)
+        })
+    }
+
+    /// Keeps room for a key.
+    fn keep_room(&self, key_bytes: usize) {
+        let ledger = &self.shared.ledger;
+        if ledger.held() + key_bytes + ROOM_BYTES > ledger.bytes_max() {
+            self.shard.borrow_mut().shed(key_bytes + ROOM_BYTES);
+            self.tell_forgotten(None);
+        }
+    }
+
+    /// Bytes that the cache holds, over all cores.
+    pub(crate) fn held(&self) -> usize {
+        self.shared.ledger.held()
+    }
+
+    /// Whether this core owns a key.
+    pub(crate) fn owns(&self, hash: u64) -> bool {
+        self.owner(hash) == self.place
+    }
+
+    /// The core that owns a key.
+    fn owner(&self, hash: u64) -> usize {
+        let cores = self.shared.inboxes.len() as u128;
+        // The upper half of a product spreads the hash evenly, and leaves its low bits to the index.
+        usize::try_from((u128::from(hash) * cores) >> 64).unwrap_or(0)
+    }
+
+    fn number(&self) -> u64 {
+        self.next.replace(self.next.get() + 1)
+    }
+
+    fn send(&self, core: usize, message: Message) {
+        // A core that has ended does not hear it; dropping the message answers what it asks.
+        let _ = self.shared.inboxes[core].send(message);
+    }
+
+    /// A question to another core: its number, and where the answer goes.
+    fn question(&self) -> (u64, ReplyTo) {
+        let number = self.number();
+        self.questions.borrow_mut().insert(number, Question::Open(None));
+        (number, ReplyTo::new(self.shared.inboxes[self.place].clone(), number))
+    }
+
+    /// Waits for the answer to a question.
+    async fn answer(&self, number: u64) -> Answer {
+        let _asked = Asked { store: self, number };
+        poll_fn(|cx| {
+            let mut questions = self.questions.borrow_mut();
+            match questions.get_mut(&number) {
+                Some(Question::Open(waker)) => {
+                    *waker = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+                _ => match questions.remove(&number) {
+                    Some(Question::Answered(answer)) => Poll::Ready(answer),
+                    _ => Poll::Ready(Answer::Done),
+                },
+            }
+        })
+        .await
+    }
+}
+
+/// Forgets a question when nobody waits for its answer any more.
+struct Asked<'a> {
+    store: &'a Store,
+    number: u64,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.store.questions.borrow_mut().remove(&self.number);
+    }
+}
+
+impl SentKey {
+    fn of(key: KeyRef<'_>) -> SentKey {
+        SentKey { hash: key.hash, text: key.text.into() }
+    }
+
+    fn borrowed(&self) -> KeyRef<'_> {
+        KeyRef { hash: self.hash, text: &self.text }
+    }
+}
