@@ -199,6 +199,7 @@ fn encoded_heads(criterion: &mut Criterion) {
             upgrade: None,
             takes_trailers: false,
             max_forwards: None,
+            conditions: None,
         };
         group_of(criterion, "encode", bytes.len()).bench_function(format!("request/{name}"), |bencher| {
             bencher.iter(|| {
@@ -219,6 +220,7 @@ fn encoded_heads(criterion: &mut Criterion) {
             via: b"ringway",
             date: b"Sun, 06 Nov 1994 08:49:37 GMT",
             upgrade: None,
+            report: b"",
         };
         group_of(criterion, "encode", bytes.len()).bench_function(format!("response/{name}"), |bencher| {
             bencher.iter(|| {

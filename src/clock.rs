@@ -29,6 +29,12 @@ impl Clock {
         SystemTime::now()
     }
 
+    /// The wall clock in milliseconds since 1970.
+    pub fn unix_millis(&self) -> u64 {
+        let since = self.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// The wall clock in seconds since 1970.
     pub fn unix_seconds(&self) -> u64 {
         self.wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())

@@ -77,6 +77,10 @@ catalogue! {
     ClientClosed: 0, "client_closed", "The client closed the connection.", "";
     ClientStalled: 0, "client_stalled", "The client did not read the response in time.", "";
 
+    // The cache's part.
+    OnlyIfCached: 504, "only_if_cached", "Only a stored response was asked for, and there is none that may be used.", "";
+    LeftBehind: 0, "left_behind", "The client fell too far behind a response that is too large to be kept.", "";
+
     // The upstream's side gave out (RFC 9209, section 2.3).
     NoEndpoint: 503, "no_endpoint", "No server is available for this request.", "destination_unavailable";
     NameUnresolved: 503, "name_unresolved", "The server's name could not be resolved.", "dns_error";
@@ -94,6 +98,7 @@ catalogue! {
     UpstreamBadChunk: 502, "upstream_bad_chunk", "The chunked coding of the server's answer is malformed.", "http_protocol_error";
     UpstreamBadTrailer: 502, "upstream_bad_trailer", "The trailer section of the server's answer is malformed or too large.", "http_protocol_error";
     UpstreamTruncated: 502, "upstream_truncated", "The server's answer broke off.", "http_response_incomplete";
+    UpstreamError: 502, "upstream_error", "The server failed.", "http_response_incomplete";
     UpstreamBadUpgrade: 502, "upstream_bad_upgrade", "The server switched protocols without being asked.", "http_upgrade_failed";
 
     // Neither's.
@@ -134,7 +139,7 @@ mod tests {
     #[test]
     fn gateway_statuses_name_their_proxy_error() {
         for reason in Reason::ALL {
-            if matches!(reason.status(), 502..=504) {
+            if matches!(reason.status(), 502..=504) && *reason != Reason::OnlyIfCached {
                 assert!(reason.proxy_error().is_some(), "{}", reason.name());
             }
         }

@@ -24,6 +24,8 @@ pub struct ErrorAnswer<'a> {
     pub head_only: bool,
     /// The name of this proxy in Proxy-Status (RFC 9209).
     pub proxy: &'a [u8],
+    /// Field lines that tell what the cache did; none where there is no cache.
+    pub report: &'a [u8],
 }
 
 /// Methods that the Allow field of a 405 names (RFC 9110, section 10.2.1).
@@ -53,6 +55,7 @@ pub fn write(out: &mut Vec<u8>, answer: &ErrorAnswer<'_>) {
     if let Some(error) = answer.reason.proxy_error() {
         put(out, &[b"Proxy-Status: ", answer.proxy, b"; error=", error.as_bytes(), b"\r\n"]);
     }
+    out.put_slice(answer.report);
     if code == 405 {
         put(out, &[b"Allow: ", ALLOWED, b"\r\n"]);
     }
@@ -145,6 +148,7 @@ mod tests {
             persistence: Persistence::KeepAlive,
             head_only: false,
             proxy: b"ringway",
+            report: b"",
         }
     }
 

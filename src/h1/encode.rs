@@ -40,6 +40,9 @@ pub struct RequestEdits<'a> {
     pub takes_trailers: bool,
     /// What remains of Max-Forwards (RFC 9110, section 7.6.2).
     pub max_forwards: Option<u64>,
+    /// The field lines that take the place of the client's conditions and range, for a request whose
+    /// answer the cache wants whole; none leaves them as they are.
+    pub conditions: Option<&'a [u8]>,
 }
 
 /// Writes a request head.
@@ -54,6 +57,7 @@ pub fn request(
     put(out, &[b"Host: ", edits.host, b"\r\n"]);
     for (known, name, value) in fields.iter() {
         let replaced = is_rewritten(known) || (known == Name::MaxForwards && edits.max_forwards.is_some());
+        let replaced = replaced || (edits.conditions.is_some() && is_condition(known));
         if known.is_hop_by_hop() || replaced || (known == Name::Other && Name::is_imitated_by(name)) {
             continue;
         }
@@ -62,6 +66,7 @@ pub fn request(
         }
         put(out, &[name, b": ", value, b"\r\n"]);
     }
+    out.put_slice(edits.conditions.unwrap_or_default());
     forwarded(out, fields, edits);
     put(out, &[b"Via: ", version_number(head.version), b" ", edits.via, b"\r\n"]);
     put(out, &[b"X-Request-Id: ", edits.request_id, b"\r\n"]);
@@ -91,6 +96,19 @@ const fn is_rewritten(name: Name) -> bool {
             | Name::XForwardedHost
             | Name::XForwardedProto
             | Name::XRequestId
+    )
+}
+
+/// Fields that ask for less than the whole response (RFC 9110, sections 13 and 14).
+const fn is_condition(name: Name) -> bool {
+    matches!(
+        name,
+        Name::IfMatch
+            | Name::IfModifiedSince
+            | Name::IfNoneMatch
+            | Name::IfRange
+            | Name::IfUnmodifiedSince
+            | Name::Range
     )
 }
 
@@ -154,6 +172,9 @@ pub struct ResponseEdits<'a> {
     pub date: &'a [u8],
     /// The protocol that was switched to, in a 101.
     pub upgrade: Option<&'a [u8]>,
+    /// Field lines that tell what the cache did, in the place of an X-Cache from further upstream; none
+    /// where there is no cache.
+    pub report: &'a [u8],
 }
 
 /// How the content of a response goes out.
@@ -179,15 +200,12 @@ pub fn response(
     fields: Fields<'_>,
     edits: &ResponseEdits<'_>,
 ) {
-    let mut digits = itoa::Buffer::new();
-    put(
-        out,
-        &[b"HTTP/1.1 ", digits.format(head.status).as_bytes(), b" ", head.phrase.within(bytes), b"\r\n"],
-    );
+    status_line(out, head.status, head.phrase.within(bytes));
     let mut dated = false;
     for (known, name, value) in fields.iter() {
         match known {
             Name::ContentLength if edits.body != ResponseBody::Described => continue,
+            Name::XCache if !edits.report.is_empty() => continue,
             _ if known.is_hop_by_hop() => continue,
             Name::Date => dated = true,
             _ => {}
@@ -198,16 +216,62 @@ pub fn response(
         put(out, &[b"Date: ", edits.date, b"\r\n"]);
     }
     put(out, &[b"Via: ", version_number(head.version), b" ", edits.via, b"\r\n"]);
-    match edits.body {
-        ResponseBody::Known(length) => framing(out, BodyLength::Known(length)),
-        ResponseBody::Chunked => framing(out, BodyLength::Chunked),
-        ResponseBody::Described | ResponseBody::Forbidden | ResponseBody::UntilClose => {}
-    }
+    out.put_slice(edits.report);
+    content_framing(out, edits.body);
     match edits.upgrade {
         Some(protocol) => put(out, &[b"Connection: upgrade\r\nUpgrade: ", protocol, b"\r\n"]),
         None => out.put_slice(edits.persistence.field()),
     }
     out.put_slice(b"\r\n");
+}
+
+/// Writes the field that says how content is framed, where there is one to write.
+pub fn content_framing(out: &mut impl BufMut, body: ResponseBody) {
+    match body {
+        ResponseBody::Known(length) => framing(out, BodyLength::Known(length)),
+        ResponseBody::Chunked => framing(out, BodyLength::Chunked),
+        ResponseBody::Described | ResponseBody::Forbidden | ResponseBody::UntilClose => {}
+    }
+}
+
+/// What a head gains when it is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptEdits<'a> {
+    /// The name of this proxy in Via.
+    pub via: &'a [u8],
+    /// The date of receipt, for a response that has none.
+    pub date: &'a [u8],
+}
+
+/// Writes what a kept response has in common for all its uses: the status line, and the fields without
+/// those that speak of one connection, of the content's framing, or of one moment (Age).
+pub fn kept(
+    out: &mut impl BufMut,
+    bytes: &[u8],
+    head: &ResponseHead,
+    fields: Fields<'_>,
+    edits: &KeptEdits<'_>,
+) {
+    status_line(out, head.status, head.phrase.within(bytes));
+    let mut dated = false;
+    for (known, name, value) in fields.iter() {
+        match known {
+            Name::ContentLength | Name::Age | Name::XCache => continue,
+            _ if known.is_hop_by_hop() => continue,
+            Name::Date => dated = true,
+            _ => {}
+        }
+        put(out, &[name, b": ", value, b"\r\n"]);
+    }
+    if !dated {
+        put(out, &[b"Date: ", edits.date, b"\r\n"]);
+    }
+    put(out, &[b"Via: ", version_number(head.version), b" ", edits.via, b"\r\n"]);
+}
+
+fn status_line(out: &mut impl BufMut, status: u16, phrase: &[u8]) {
+    let mut digits = itoa::Buffer::new();
+    put(out, &[b"HTTP/1.1 ", digits.format(status).as_bytes(), b" ", phrase, b"\r\n"]);
 }
 
 /// Writes what ends chunked content that has trailer fields, leaving out those that may not stand

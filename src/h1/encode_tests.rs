@@ -17,6 +17,7 @@ fn edits<'a>() -> RequestEdits<'a> {
         upgrade: None,
         takes_trailers: false,
         max_forwards: None,
+        conditions: None,
     }
 }
 
@@ -34,7 +35,8 @@ fn encode_response(text: &str, body: ResponseBody, persistence: Persistence) -> 
     let head = read_response::parse(text.as_bytes(), &Limits::default(), &mut lines).unwrap();
     drop_connection_options(text.as_bytes(), &mut lines);
     let mut out = Vec::new();
-    let edits = ResponseEdits { body, persistence, via: b"ringway", date: b"DATE", upgrade: None };
+    let edits =
+        ResponseEdits { body, persistence, via: b"ringway", date: b"DATE", upgrade: None, report: b"" };
     response(&mut out, text.as_bytes(), &head, Fields::new(text.as_bytes(), &lines), &edits);
     String::from_utf8(out).unwrap()
 }

@@ -112,6 +112,7 @@ fn request_edits<'a>(
         upgrade: None,
         takes_trailers: false,
         max_forwards: None,
+        conditions: None,
     };
     let most = RequestEdits {
         trusted: true,
@@ -237,6 +238,7 @@ fn assert_response_survives(
             via: b"ringway",
             date: b"Sun, 06 Nov 1994 08:49:37 GMT",
             upgrade,
+            report: b"",
         };
         let mut out = Vec::new();
         encode::response(&mut out, bytes, head, fields, &edits);

@@ -4,7 +4,7 @@
 #![allow(unsafe_code, reason = "borrows the descriptor of a stream that is kept open beside it")]
 
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -78,6 +78,18 @@ impl Sink {
     /// then costs less than an operation in the ring with its completion and its wake-up.
     pub(crate) fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
         sys::send(self.borrow_fd(), bytes)
+    }
+
+    /// The same, of several pieces in a row.
+    pub(crate) fn write_slices_now(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        sys::send_slices(self.borrow_fd(), slices)
+    }
+
+    /// Waits until something can be written, or the connection has failed. This wait needs no buffer, and
+    /// can be dropped.
+    pub(crate) async fn ready(&self) -> io::Result<()> {
+        // SAFETY: as in `Source::ready`.
+        unsafe { &*self.0.0.get() }.writable(false).await
     }
 
     /// Waits until some of `buffer` can be written, and writes it.

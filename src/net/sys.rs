@@ -1,13 +1,13 @@
 //! The system calls that are made directly, beside the driver: those that cannot wait.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
-use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags};
 use rustix::process::{Resource, Rlimit};
 
 /// Maps fresh, zeroed memory.
@@ -101,6 +101,12 @@ pub(super) fn is_quiet(fd: BorrowedFd<'_>) -> bool {
 /// Sends what the socket takes at once.
 pub(super) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+}
+
+/// Sends what the socket takes at once of several pieces.
+pub(super) fn send_slices(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    Ok(rustix::net::sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), flags)?)
 }
 
 /// Receives what is there.

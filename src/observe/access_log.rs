@@ -1,7 +1,7 @@
 //! The access log: one line per exchange, written into memory; somebody else carries it out.
 //!
 //! Two formats. `combined` is the line that log tools have read for decades, with five values behind
-//! it: `upstream request-id connect/first-byte/total reason`, times in milliseconds. `json` is one
+//! it: `upstream request-id connect/first-byte/total reason cache`, times in milliseconds. `json` is one
 //! object per line.
 
 use std::net::SocketAddr;
@@ -68,6 +68,8 @@ pub struct Line<'a> {
     pub total: Duration,
     /// Why the exchange ended.
     pub reason: &'static str,
+    /// What the cache did, if there is one.
+    pub cache: Option<&'static str>,
 }
 
 /// Appends one line, with its line feed.
@@ -111,6 +113,8 @@ fn combined(out: &mut Vec<u8>, line: &Line<'_>) {
     }
     out.push(b' ');
     out.extend_from_slice(line.reason.as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(line.cache.unwrap_or("-").as_bytes());
     out.push(b'\n');
 }
 
@@ -162,6 +166,11 @@ fn json(out: &mut Vec<u8>, line: &Line<'_>) {
     }
     key(out, "reason");
     string(out, line.reason.as_bytes());
+    key(out, "cache");
+    match line.cache {
+        Some(outcome) => string(out, outcome.as_bytes()),
+        None => out.extend_from_slice(b"null"),
+    }
     out.extend_from_slice(b"}\n");
 }
 
@@ -248,6 +257,7 @@ mod tests {
             first_byte: Some(Duration::from_micros(1_234)),
             total: Duration::from_micros(20_005),
             reason: "done",
+            cache: Some("HIT"),
         }
     }
 
@@ -258,7 +268,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "192.0.2.1 - - [Sun, 06 Nov 1994 08:49:37 GMT] \"GET /a\\\"b\\x0a HTTP/1.1\" 200 12 \"-\" \"c\\\\d\\xe9\" \
-             127.0.0.1:9001 id -/1.234/20.005 done\n"
+             127.0.0.1:9001 id -/1.234/20.005 done HIT\n"
         );
     }
 
@@ -271,7 +281,7 @@ mod tests {
             "{\"time\":\"Sun, 06 Nov 1994 08:49:37 GMT\",\"client\":\"192.0.2.1\",\"method\":\"GET\",\"host\":\"example.com\",\
              \"target\":\"/a\\\"b\\u000a\",\"version\":\"HTTP/1.1\",\"status\":200,\"bytes\":12,\"referer\":\"\",\
              \"user_agent\":\"c\\\\d\\u00e9\",\"request_id\":\"id\",\"upstream\":\"127.0.0.1:9001\",\"connect_ms\":null,\
-             \"first_byte_ms\":1.234,\"total_ms\":20.005,\"reason\":\"done\"}\n"
+             \"first_byte_ms\":1.234,\"total_ms\":20.005,\"reason\":\"done\",\"cache\":\"HIT\"}\n"
         );
     }
 }

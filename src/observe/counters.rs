@@ -68,6 +68,16 @@ counters! {
     reused,
     /// Requests that were sent again.
     retries,
+    /// Requests that a stored response answered.
+    cache_hits,
+    /// Requests that the upstream was asked for, though the cache might have answered.
+    cache_misses,
+    /// Requests that a stale response answered.
+    cache_stale,
+    /// Requests that a stored response answered once the upstream had said that it is still good.
+    cache_revalidated,
+    /// Requests that the cache had nothing to do with.
+    cache_bypassed,
     /// Idle connections that gave up their buffer and task.
     parked,
     /// Lines of the access log that were dropped, because whoever reads them was too slow.

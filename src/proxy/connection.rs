@@ -33,12 +33,26 @@ const EMPTY_LINES_MAX: usize = 2;
 pub(super) struct Client {
     pub(super) socket: Socket,
     pub(super) watch: Watch,
+    pub(super) peer: Peer,
+}
+
+/// Who asks.
+#[derive(Clone, Copy)]
+pub(super) struct Peer {
     /// Whether what it says about others is believed.
     pub(super) trusted: bool,
     address: AddressText,
 }
 
+impl Peer {
+    /// The address as text.
+    pub(super) fn address(&self) -> &[u8] {
+        &self.address.bytes[..self.address.length]
+    }
+}
+
 /// An address as text, without an allocation.
+#[derive(Clone, Copy)]
 struct AddressText {
     bytes: [u8; ADDRESS_BYTES_MAX],
     length: usize,
@@ -56,10 +70,6 @@ impl AddressText {
         let _ = write!(room, "{ip}");
         let length = ADDRESS_BYTES_MAX - room.len();
         AddressText { bytes, length }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
     }
 }
 
@@ -107,18 +117,12 @@ impl Client {
         Client {
             watch: core.deadlines.watch(socket.fd()),
             socket,
-            trusted: core.trusted.contains(ip),
-            address: AddressText::new(ip),
+            peer: Peer { trusted: core.trusted.contains(ip), address: AddressText::new(ip) },
         }
     }
 
-    /// The client's address as text.
-    pub(super) fn address(&self) -> &[u8] {
-        self.address.as_bytes()
-    }
-
     /// Serves requests. Says whether the connection is to be parked rather than closed.
-    async fn run(&mut self, core: &Core) -> bool {
+    async fn run(&mut self, core: &Rc<Core>) -> bool {
         let mut next = self.next_bytes(core).await;
         loop {
             match next {
@@ -142,7 +146,7 @@ impl Client {
     }
 
     /// Receives a head, serves the request, and goes on to what comes next.
-    async fn serve_one(&mut self, core: &Core, mut buffer: Buffer) -> Next {
+    async fn serve_one(&mut self, core: &Rc<Core>, mut buffer: Buffer) -> Next {
         for _ in 0..=EMPTY_LINES_MAX {
             let mut armed = false;
             let watch = &self.watch;
@@ -199,7 +203,7 @@ impl Client {
             Err(Broken::TimedOut) => record.reason = Reason::ClientStalled,
             Err(Broken::Closed | Broken::Reset) => record.reason = Reason::ClientClosed,
         }
-        record.finish(core, self.address(), &received);
+        record.finish(core, self.peer.address(), &received);
         let Received { bytes, lines, .. } = received;
         core.give_back_lines(lines);
         match (then, rest) {

@@ -2,17 +2,20 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::Poll;
 
 use super::admit::Admitted;
-use super::connection::Client;
+use super::caching::Caching;
+use super::connection::{Client, Peer};
 use super::core::Core;
 use super::exchange::Then;
 use super::forward::{Broken, Reader, Writer};
 use super::record::{Received, Record};
 use super::respond::{After, Respond, Responded, ResponseFault};
-use super::tunnel;
+use super::serve::Source;
 use super::upload::{Progress, UploadFault};
+use super::{task, tunnel};
 use crate::error::Reason;
 use crate::h1::chunked::PREFIX_BYTES_MAX;
 use crate::h1::encode::{self, RequestEdits};
@@ -24,19 +27,29 @@ use crate::upstream::{Connection, Endpoint, retry};
 
 /// What a try is made of.
 pub(super) struct Conversation<'a> {
-    pub(super) core: &'a Core,
-    pub(super) client: &'a mut Client,
+    pub(super) core: &'a Rc<Core>,
+    /// None where the response is only for the cache.
+    pub(super) client: Option<&'a mut Client>,
+    pub(super) peer: &'a Peer,
     pub(super) received: &'a Received,
     pub(super) admitted: &'a mut Admitted,
+    pub(super) caching: &'a mut Caching,
     pub(super) record: &'a mut Record,
     pub(super) progress: &'a Progress,
 }
 
 /// A try that succeeded.
-pub(super) struct Ended {
-    /// The end of the response, still to be written.
-    pub(super) last: Option<Buffer>,
-    pub(super) then: Then,
+pub(super) enum Ended {
+    /// The response was passed on.
+    Passed {
+        /// Its end, still to be written.
+        last: Option<Buffer>,
+        then: Then,
+    },
+    /// The cache has the answer.
+    Serve(Source),
+    /// Nobody is there who wants it.
+    Dropped,
 }
 
 /// A try that failed.
@@ -52,11 +65,11 @@ impl From<Reason> for Failure {
 }
 
 /// Sends the request over one connection and passes the response on. The connection goes back to the
-/// pool if its response was complete, and is closed otherwise.
+/// pool if its response was complete, and is closed otherwise. None if the request has to go out again.
 pub(super) async fn converse(
     mut conversation: Conversation<'_>,
     mut connection: Connection,
-) -> Result<Ended, Failure> {
+) -> Result<Option<Ended>, Failure> {
     let core = conversation.core;
     let endpoints = core.endpoints();
     let endpoint = endpoints.get(connection.endpoint).ok_or(Reason::NoEndpoint)?;
@@ -69,24 +82,41 @@ pub(super) async fn converse(
     })?;
     match after {
         After::Complete { reusable, keep_alive } => {
-            if reusable {
-                core.pool.put(connection, core.deadlines.now());
-            } else {
-                connection.socket.close();
-            }
+            release(core, connection, reusable);
             let then = match (keep_alive, conversation.progress.uploaded.get()) {
                 (true, _) => Then::Persist,
                 (false, true) => Then::Close,
                 (false, false) => Then::CloseWhileSending,
             };
-            Ok(Ended { last: Some(last), then })
+            Ok(Some(Ended::Passed { last: Some(last), then }))
+        }
+        After::Serve { source, reusable } => {
+            release(core, connection, reusable);
+            Ok(Some(Ended::Serve(source)))
+        }
+        After::Drop { reusable, again } => {
+            release(core, connection, reusable);
+            Ok((!again).then_some(Ended::Dropped))
+        }
+        After::Fill(pump, source) => {
+            task::spawn(core, pump.run(core.clone(), connection, last));
+            Ok(Some(Ended::Serve(source)))
         }
         After::Tunnel(rest) => {
             // Tunnels and uploads are rare, and their state is large: kept apart, it does not make every
             // connection's task larger.
             Box::pin(conversation.tunnel(connection, last, rest)).await;
-            Ok(Ended { last: None, then: Then::Close })
+            Ok(Some(Ended::Passed { last: None, then: Then::Close }))
         }
+    }
+}
+
+/// Puts a connection back, or closes it.
+fn release(core: &Core, connection: Connection, reusable: bool) {
+    if reusable {
+        core.pool.put(connection, core.deadlines.now());
+    } else {
+        connection.socket.close();
     }
 }
 
@@ -112,25 +142,31 @@ impl Conversation<'_> {
     async fn responded(&mut self, connection: &mut Connection) -> Result<Responded, ResponseFault> {
         let (core, progress) = (self.core, self.progress);
         let Connection { socket, watch, .. } = connection;
-        let Client { socket: client, watch: client_watch, .. } = &mut *self.client;
+        let mut client = self.client.as_deref_mut().map(|client| (&mut client.socket, &client.watch));
         if self.admitted.whole || self.admitted.expects_continue {
             watch.read_within(core.times.first_byte);
         }
+        let mut from_client = None;
+        let to_client = client.as_mut().map(|(socket, watch)| {
+            from_client = Some((&mut socket.source, *watch));
+            Writer { sink: &mut socket.sink, watch, limit: core.times.write_idle }
+        });
         let respond = Respond {
             core,
             asked: self.admitted.asked,
             upstream: Reader { source: &mut socket.source, watch, limit: Some(core.times.upstream_idle) },
-            client: Writer { sink: &mut client.sink, watch: client_watch, limit: core.times.write_idle },
+            client: to_client,
+            caching: self.caching,
+            request: self.received.fields(),
             progress,
             lines: Vec::new(),
             record: self.record,
         };
-        if self.admitted.whole {
+        let Some((source, client_watch)) = from_client.filter(|_| !self.admitted.whole) else {
             return respond.run().await;
-        }
+        };
         progress.uploading.set(true);
-        let from =
-            Reader { source: &mut client.source, watch: client_watch, limit: Some(core.times.body_idle) };
+        let from = Reader { source, watch: client_watch, limit: Some(core.times.body_idle) };
         let to = Writer { sink: &mut socket.sink, watch, limit: core.times.upstream_idle };
         let upload = self.admitted.upload.run(core, from, to, progress);
         Box::pin(beside(respond.run(), upload)).await
@@ -138,7 +174,7 @@ impl Conversation<'_> {
 
     /// The request as the endpoint gets it: the head, and the content that has come so far.
     fn request_bytes(&self, endpoint: &Endpoint) -> Buffer {
-        let Conversation { core, client, received, admitted, record, .. } = self;
+        let Conversation { core, peer, received, admitted, caching, record, .. } = self;
         let bytes = received.head_bytes();
         let fields = received.fields();
         let asked_host = match admitted.head.target.authority() {
@@ -149,8 +185,8 @@ impl Conversation<'_> {
         let edits = RequestEdits {
             target: admitted.head.target.origin_form(bytes, admitted.head.method),
             host: if own_name { endpoint.authority.as_bytes() } else { asked_host },
-            client: client.address(),
-            trusted: client.trusted,
+            client: peer.address(),
+            trusted: peer.trusted,
             forwarded_host: asked_host,
             via: core.rules.via.as_bytes(),
             request_id: record.request_id.bytes(received),
@@ -159,6 +195,7 @@ impl Conversation<'_> {
             upgrade: admitted.upgrade.map(|protocol| protocol.within(bytes)),
             takes_trailers: admitted.takes_trailers,
             max_forwards: admitted.max_forwards,
+            conditions: caching.conditions.as_deref(),
         };
         let mut scratch = core.scratch.borrow_mut();
         scratch.clear();
@@ -176,7 +213,7 @@ impl Conversation<'_> {
     async fn tunnel(&mut self, mut connection: Connection, head: Buffer, rest: Buffer) {
         let core = self.core;
         self.progress.responding.set(true);
-        let Client { socket, watch, .. } = &mut *self.client;
+        let Some(Client { socket, watch, .. }) = self.client.as_deref_mut() else { return };
         let mut writer = Writer { sink: &mut socket.sink, watch, limit: core.times.write_idle };
         if writer.write_all(head).await.is_err() {
             self.record.reason = Reason::ClientClosed;

@@ -3,9 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
+use crate::cache::freshness::Defaults;
+use crate::cache::policy::Grace;
+use crate::cache::purge::{Purge, Round};
+use crate::cache::store::Store;
 use crate::clock::{Clock, Moment};
-use crate::config::Rules;
+use crate::config::{CacheSettings, Rules};
 use crate::error::Reason;
 use crate::filter::trust::TrustedProxies;
 use crate::http::FieldLine;
@@ -74,8 +79,34 @@ impl LogBatch {
     }
 }
 
+/// The cache, as far as this core goes.
+pub(crate) struct CachePart {
+    pub(crate) store: Rc<Store>,
+    pub(crate) defaults: Defaults,
+    pub(crate) grace: Grace,
+    pub(crate) response_bytes_max: usize,
+    pub(crate) wait: Duration,
+}
+
+impl CachePart {
+    /// The part of the core with that place.
+    pub(crate) fn new(settings: &CacheSettings, store: Rc<Store>) -> CachePart {
+        let grace_s = settings.grace.map_or(0, |grace| grace.as_secs());
+        CachePart {
+            store,
+            defaults: Defaults { ttl_s: settings.ttl.map(|ttl| ttl.as_secs()) },
+            grace: Grace { stale_while_revalidate_s: grace_s, stale_if_error_s: grace_s },
+            response_bytes_max: settings.response_bytes_max,
+            wait: settings.wait,
+        }
+    }
+}
+
 /// So many lists of field lines are kept for later.
 const LINES_KEPT_MAX: usize = 1024;
+
+/// Texts with more room than this are not kept.
+const TEXT_BYTES_KEPT_MAX: usize = 1024;
 
 /// Everything that belongs to one core.
 pub(crate) struct Core {
@@ -89,6 +120,7 @@ pub(crate) struct Core {
     pub(crate) pool: Pool,
     pub(crate) counters: Counters,
     pub(crate) log: LogBatch,
+    pub(crate) cache: Option<CachePart>,
     pub(crate) clock: Clock,
     pub(crate) random: RefCell<fastrand::Rng>,
     pub(crate) date: RefCell<RenderedDate>,
@@ -96,6 +128,10 @@ pub(crate) struct Core {
     pub(crate) scratch: RefCell<Vec<u8>>,
     /// Memory for field lines, the list that was given back last on top.
     lines: RefCell<Vec<Vec<FieldLine>>>,
+    /// The same, for keys and other short texts.
+    texts: RefCell<Vec<Vec<u8>>>,
+    /// What is said about the cache is written here before it goes into a head.
+    pub(crate) report: RefCell<Vec<u8>>,
     endpoints: RefCell<Rc<[Endpoint]>>,
     cursor: RoundRobin,
     started: Moment,
@@ -114,6 +150,7 @@ impl Core {
         rules: Rules,
         log: Format,
         endpoints: Rc<[Endpoint]>,
+        cache: Option<CachePart>,
     ) -> io::Result<Core> {
         let clock = Clock::default();
         Ok(Core {
@@ -129,6 +166,9 @@ impl Core {
             date: RefCell::new(RenderedDate::new(clock.wall())),
             scratch: RefCell::new(Vec::with_capacity(4096)),
             lines: RefCell::default(),
+            texts: RefCell::default(),
+            report: RefCell::default(),
+            cache,
             endpoints: RefCell::new(endpoints),
             cursor: RoundRobin::new(place),
             started: clock.now(),
@@ -146,6 +186,9 @@ impl Core {
         let now = u32::try_from(elapsed).unwrap_or(u32::MAX / 2);
         let before = self.deadlines.now();
         self.deadlines.sweep(now);
+        if let Some(cache) = &self.cache {
+            cache.store.tick(self.clock.unix_millis());
+        }
         const TICKS_A_SECOND: u32 = 10;
         if now / TICKS_A_SECOND != before / TICKS_A_SECOND {
             self.date.borrow_mut().update(self.clock.wall());
@@ -168,6 +211,20 @@ impl Core {
         if kept.len() < LINES_KEPT_MAX {
             lines.clear();
             kept.push(lines);
+        }
+    }
+
+    /// An empty text.
+    pub(crate) fn take_text(&self) -> Vec<u8> {
+        self.texts.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes such a text back.
+    pub(crate) fn give_back_text(&self, mut text: Vec<u8>) {
+        let mut kept = self.texts.borrow_mut();
+        if kept.len() < LINES_KEPT_MAX && (1..=TEXT_BYTES_KEPT_MAX).contains(&text.capacity()) {
+            text.clear();
+            kept.push(text);
         }
     }
 
@@ -200,6 +257,14 @@ impl Core {
         self.counters.connects.increment();
         let place = (place, self.pool.generation());
         connect::connect(&self.deadlines, place, endpoint, self.limits.times.connect).await
+    }
+
+    /// Removes what is meant from this core, and returns how many stored responses that were.
+    pub(crate) async fn purge(&self, purge: &Purge, round: Round) -> u64 {
+        match &self.cache {
+            Some(cache) => cache.store.purge(purge, round).await,
+            None => 0,
+        }
     }
 
     /// Whether the process is about to end.

@@ -1,12 +1,17 @@
 //! One request and its response, step by step.
 
+use std::rc::Rc;
+
 use super::admit::admit;
 use super::connection::Client;
 use super::converse::Ended;
 use super::core::Core;
 use super::fetch::fetch;
+use super::plan::{self, Plan};
 use super::record::{Received, Record};
 use super::refusal;
+use super::serve::serve;
+use super::upload::Progress;
 use crate::error::Reason;
 use crate::net::Buffer;
 
@@ -39,17 +44,52 @@ pub(super) enum Then {
 }
 
 /// Serves the request at the front of `bytes`, whose head is `head_length` long.
-pub(super) async fn run(core: &Core, client: &mut Client, bytes: Buffer, head_length: usize) -> Outcome {
+pub(super) async fn run(core: &Rc<Core>, client: &mut Client, bytes: Buffer, head_length: usize) -> Outcome {
     let mut record = Record::begin(core);
     let mut received = Received { bytes, head_length, head: None, lines: core.take_lines() };
     let mut admitted = match admit(core, &mut received, &mut record) {
         Ok(admitted) => admitted,
         Err(reason) => return refuse(core, received, record, reason),
     };
-    let (result, progress) = fetch(core, client, &received, &mut admitted, &mut record).await;
+    let peer = client.peer;
+    let mut caching = plan::begin(core, &peer, &received, &admitted);
+    let plan = plan::plan(core, &peer, &received, &admitted, &mut caching).await;
+    let mut progress = Progress::of(&admitted);
+    let ended = match plan {
+        Plan::Serve(source) => Ok(Ended::Serve(source)),
+        Plan::Refuse(reason) => Err(reason.into()),
+        Plan::Fetch => {
+            let some = Some(&mut *client);
+            let result = fetch(core, some, &peer, &received, &mut admitted, &mut caching, &mut record);
+            let (result, last) = result.await;
+            progress = last;
+            result
+        }
+    };
+    let ended = match ended {
+        Err(fault) => match caching.failed(core, fault.reason) {
+            Some(source) if !progress.responding.get() => Ok(Ended::Serve(source)),
+            _ => Err(fault),
+        },
+        ended => ended,
+    };
+    record.cache = caching.outcome();
     let rest = admitted.upload.rest();
-    let fault = match result {
-        Ok(Ended { last, then }) => return Outcome { last, rest, then, received, record },
+    let ended = match ended {
+        Ok(Ended::Passed { last, then }) => Ok((last, then)),
+        Ok(Ended::Serve(source)) => {
+            let asked = admitted.asked;
+            let served = serve(core, client, &received, asked, &caching, source, &mut record).await;
+            Ok((served.last, served.then))
+        }
+        Ok(Ended::Dropped) => Ok((None, Then::Close)),
+        Err(fault) => Err(fault),
+    };
+    let fault = match ended {
+        Ok((last, then)) => {
+            caching.give_back(core);
+            return Outcome { last, rest, then, received, record };
+        }
         Err(fault) => fault,
     };
     record.reason = fault.reason;
@@ -61,13 +101,15 @@ pub(super) async fn run(core: &Core, client: &mut Client, bytes: Buffer, head_le
         (false, _) if fault.ends_with_close => Then::Reset,
         (false, _) => Then::Close,
     };
-    let last = answerable.then(|| refusal::answer(core, &received, &mut record, then == Then::Persist));
+    let persists = then == Then::Persist;
+    let last = answerable.then(|| refusal::answer(core, &received, &mut record, Some(&caching), persists));
+    caching.give_back(core);
     Outcome { last, rest, then, received, record }
 }
 
 /// Answers a request that could not be received, or that is not served; its connection closes.
 pub(super) fn refuse(core: &Core, received: Received, mut record: Record, reason: Reason) -> Outcome {
     record.reason = reason;
-    let last = (reason.status() != 0).then(|| refusal::answer(core, &received, &mut record, false));
+    let last = (reason.status() != 0).then(|| refusal::answer(core, &received, &mut record, None, false));
     Outcome { last, rest: None, then: Then::CloseWhileSending, received, record }
 }

@@ -1,7 +1,10 @@
 //! Asking endpoints until one answers, or none may be asked any more.
 
+use std::rc::Rc;
+
 use super::admit::Admitted;
-use super::connection::Client;
+use super::caching::Caching;
+use super::connection::{Client, Peer};
 use super::converse::{Conversation, Ended, converse};
 use super::core::Core;
 use super::record::{Received, Record};
@@ -11,30 +14,34 @@ use crate::error::Reason;
 use crate::upstream::Connection;
 use crate::upstream::retry::{self, Try};
 
-/// Fetches the response and passes it on, up to its last window. The progress says how far the last
-/// try had come.
+/// Fetches the response and passes it on, up to its last window; without a client, only into the cache.
+/// The progress says how far the last try had come.
 pub(super) async fn fetch(
-    core: &Core,
-    client: &mut Client,
+    core: &Rc<Core>,
+    mut client: Option<&mut Client>,
+    peer: &Peer,
     received: &Received,
     admitted: &mut Admitted,
+    caching: &mut Caching,
     record: &mut Record,
 ) -> (Result<Ended, ResponseFault>, Progress) {
     let mut retries = 0;
     let mut refused = 0;
     loop {
-        let progress = Progress::default();
-        progress.uploaded.set(admitted.whole);
-        progress.waiting.set(admitted.expects_continue && !admitted.whole);
+        let progress = Progress::of(admitted);
         // Where one pooled connection was stale, the others may be too.
         let pooled = retries == 0;
         let connection = match acquire(core, pooled, &mut refused, record).await {
             Ok(connection) => connection,
             Err(reason) => return (Err(reason.into()), progress),
         };
-        let conversation = Conversation { core, client, received, admitted, record, progress: &progress };
+        let client = client.as_deref_mut();
+        let conversation =
+            Conversation { core, client, peer, received, admitted, caching, record, progress: &progress };
         let failure = match converse(conversation, connection).await {
-            Ok(ended) => return (Ok(ended), progress),
+            Ok(Some(ended)) => return (Ok(ended), progress),
+            // At most twice: see `Caching::judge`.
+            Ok(None) => continue,
             Err(failure) => failure,
         };
         let last = Try {

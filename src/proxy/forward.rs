@@ -1,6 +1,6 @@
 //! One direction of a connection, with its time limit.
 
-use std::io;
+use std::io::{self, IoSlice};
 
 use crate::net::{Buffer, Sink, Source, Ticks, Watch};
 
@@ -57,6 +57,27 @@ impl Writer<'_> {
     /// Writes all of the buffer, and gives it back empty.
     pub(super) async fn write_all(&mut self, buffer: Buffer) -> Result<Buffer, Broken> {
         self.write_counted(buffer).await.map_err(|(broken, _)| broken)
+    }
+
+    /// Writes all of the pieces, in order.
+    pub(super) async fn write_slices(&mut self, mut slices: &mut [IoSlice<'_>]) -> Result<(), Broken> {
+        loop {
+            match self.sink.write_slices_now(slices) {
+                Ok(count) => IoSlice::advance_slices(&mut slices, count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) if self.watch.write_expired() => return Err(Broken::TimedOut),
+                Err(_) => return Err(Broken::Reset),
+            }
+            if slices.is_empty() {
+                return Ok(());
+            }
+            self.watch.write_within(self.limit);
+            let ready = self.sink.ready().await;
+            self.watch.clear_write();
+            if ready.is_err() {
+                return Err(if self.watch.write_expired() { Broken::TimedOut } else { Broken::Reset });
+            }
+        }
     }
 
     /// The same; a failure says how many bytes were left.

@@ -17,19 +17,27 @@
 //! Everything here belongs to one core and is never shared with another.
 
 mod admit;
+mod background;
+mod caching;
 mod connection;
 mod converse;
 mod core;
 mod exchange;
 mod fetch;
 mod forward;
+pub(crate) mod guard;
 mod head;
+mod judge;
+mod plan;
+mod pump;
 mod record;
 mod refusal;
 mod respond;
+mod serve;
+mod task;
 mod tunnel;
 mod upload;
 mod window;
 
 pub(crate) use self::connection::serve;
-pub(crate) use self::core::Core;
+pub(crate) use self::core::{CachePart, Core};

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::core::Core;
+use crate::cache::outcome::Outcome;
 use crate::clock::Moment;
 use crate::error::Reason;
 use crate::h1::RequestHead;
@@ -79,14 +80,22 @@ pub(crate) struct Record {
     pub(crate) bytes: u64,
     pub(crate) request_id: RequestId,
     pub(crate) reason: Reason,
+    /// What the cache did, if there is one.
+    pub(crate) cache: Option<Outcome>,
 }
 
 impl Record {
     /// Counts a request, and makes the record of its exchange, which begins now. The clock is only read if somebody wants to know.
     pub(crate) fn begin(core: &Core) -> Record {
         core.counters.requests.increment();
+        let started = (core.log.format != Format::Off).then(|| core.clock.now());
+        Record { started, ..Record::begin_beside() }
+    }
+
+    /// The record of a request that nobody waits for: it is neither counted nor logged.
+    pub(crate) fn begin_beside() -> Record {
         Record {
-            started: (core.log.format != Format::Off).then(|| core.clock.now()),
+            started: None,
             connect: None,
             first_byte: None,
             upstream: None,
@@ -94,6 +103,7 @@ impl Record {
             bytes: 0,
             request_id: RequestId::None,
             reason: Reason::Done,
+            cache: None,
         }
     }
 
@@ -105,6 +115,16 @@ impl Record {
     /// Counts the exchange and logs it.
     pub(crate) fn finish(&self, core: &Core, client: &[u8], received: &Received) {
         core.counters.ended(self.reason);
+        if let Some(outcome) = self.cache {
+            let counters = &core.counters;
+            match outcome {
+                Outcome::Hit => counters.cache_hits.increment(),
+                Outcome::Miss => counters.cache_misses.increment(),
+                Outcome::Stale => counters.cache_stale.increment(),
+                Outcome::Revalidated => counters.cache_revalidated.increment(),
+                Outcome::Bypass => counters.cache_bypassed.increment(),
+            }
+        }
         if let Some(total) = self.elapsed(core) {
             self.log(core, client, received, total);
         }
@@ -136,6 +156,7 @@ impl Record {
             first_byte: self.first_byte,
             total,
             reason: self.reason.name(),
+            cache: self.cache.map(Outcome::name),
         };
         if !core.log.add(|out, format| access_log::write(out, format, &line)) {
             core.counters.log_lines_dropped.increment();

@@ -1,5 +1,6 @@
 //! The proxy's own answer to a request that it cannot serve.
 
+use super::caching::Caching;
 use super::core::Core;
 use super::record::{Received, Record};
 use crate::content::error_page::{self, ErrorAnswer};
@@ -9,10 +10,21 @@ use crate::net::Buffer;
 use crate::net::buffer::Class;
 
 /// Writes the answer that the record's reason asks for. `keep_alive` says what the connection does next.
-pub(super) fn answer(core: &Core, received: &Received, record: &mut Record, keep_alive: bool) -> Buffer {
+pub(super) fn answer(
+    core: &Core,
+    received: &Received,
+    record: &mut Record,
+    caching: Option<&Caching>,
+    keep_alive: bool,
+) -> Buffer {
     let version = received.head.map_or(Version::Http11, |head| head.version);
     let accept = received.fields().first(Name::Accept).unwrap_or_default();
     record.status = record.reason.status();
+    let mut report = core.report.borrow_mut();
+    report.clear();
+    if let Some(caching) = caching {
+        caching.append_report(core.rules.via.as_bytes(), &mut report);
+    }
     let mut scratch = core.scratch.borrow_mut();
     scratch.clear();
     error_page::write(
@@ -25,6 +37,7 @@ pub(super) fn answer(core: &Core, received: &Received, record: &mut Record, keep
             persistence: Persistence::of(keep_alive, version),
             head_only: received.head.is_some_and(|head| head.method == Method::Head),
             proxy: core.rules.via.as_bytes(),
+            report: &report,
         },
     );
     let mut buffer = core.buffers.take(Class::fitting(scratch.len()));

@@ -1,13 +1,21 @@
 //! The upstream's response on its way to the client.
 
+use std::sync::Arc;
+
+use super::caching::{Caching, Judgement};
 use super::core::Core;
 use super::forward::{Broken, Reader, Writer};
 use super::head::{self, HeadFault};
+use super::judge::Came;
+use super::pump::{Pump, bad_body};
 use super::record::Record;
+use super::serve::Source;
 use super::upload::Progress;
 use super::window::{frame, next_window};
+use crate::cache::key::KeyRef;
+use crate::cache::stored::Head;
 use crate::error::Reason;
-use crate::h1::body::{BadBody, Decoder, Encoder};
+use crate::h1::body::{Decoder, Encoder};
 use crate::h1::encode::{self, Persistence, ResponseBody, ResponseEdits};
 use crate::h1::{BodyLength, ResponseHead, framing, response};
 use crate::http::fields::drop_connection_options;
@@ -33,7 +41,11 @@ pub(super) struct Respond<'a> {
     pub(super) core: &'a Core,
     pub(super) asked: Asked,
     pub(super) upstream: Reader<'a>,
-    pub(super) client: Writer<'a>,
+    /// None where the response is only for the cache.
+    pub(super) client: Option<Writer<'a>>,
+    pub(super) caching: &'a mut Caching,
+    /// The request's field lines.
+    pub(super) request: Fields<'a>,
     pub(super) progress: &'a Progress,
     pub(super) lines: Vec<FieldLine>,
     pub(super) record: &'a mut Record,
@@ -57,6 +69,22 @@ pub(super) enum After {
     },
     /// They become a tunnel; the upstream has sent these bytes already.
     Tunnel(Buffer),
+    /// The client gets its answer from the cache.
+    Serve {
+        /// Where it is.
+        source: Source,
+        /// Whether the upstream's connection can serve again.
+        reusable: bool,
+    },
+    /// The response goes into the cache, and the client reads along.
+    Fill(Box<Pump>, Source),
+    /// Nobody is there who wants the response; or the request has to go out again.
+    Drop {
+        /// Whether the upstream's connection can serve again.
+        reusable: bool,
+        /// Whether the request goes out again.
+        again: bool,
+    },
 }
 
 /// A response that could not be passed on.
@@ -81,6 +109,11 @@ fn announces_what_cannot_come(method: Method, status: u16, fields: Fields<'_>) -
     let coded = fields.first(Name::TransferEncoding).is_some();
     let long = status == 204 && fields.first(Name::ContentLength).is_some_and(|length| length != b"0");
     method != Method::Head && matches!(status, 204 | 304) && (coded || long)
+}
+
+/// A response that is not passed on.
+fn dropped(window: Buffer, again: bool) -> Responded {
+    Responded { last: window, after: After::Drop { reusable: false, again } }
 }
 
 /// What a break on the upstream's side is called, before and after the first byte of its response.
@@ -149,6 +182,20 @@ impl Respond<'_> {
         if head.status == SWITCHING_PROTOCOLS {
             return self.switch(&head, head_length, window);
         }
+        self.invalidate(&head, &window.bytes()[..head_length]).await;
+        let bytes = &window.bytes()[..head_length];
+        let came = Came { bytes, head: &head, lines: &self.lines, length };
+        match self.caching.judge(self.core, self.request, came) {
+            Judgement::PassOn if self.client.is_some() => {}
+            Judgement::PassOn => return Ok(dropped(window, false)),
+            Judgement::Again => return Ok(dropped(window, true)),
+            Judgement::Serve(source) => {
+                // A validation has no content, so that the connection is free again.
+                let reusable = persists && length == BodyLength::None && window.len() == head_length;
+                return Ok(Responded { last: window, after: After::Serve { source, reusable } });
+            }
+            Judgement::Store(kept) => return self.fill(kept, window, head_length, length, persists),
+        }
         let outgoing = Outgoing::decide(self.asked, head.status, length);
         let keep_alive = self.asked.keep_alive
             && outgoing.body != ResponseBody::UntilClose
@@ -166,11 +213,58 @@ impl Respond<'_> {
         self.core.give_back_lines(std::mem::take(&mut self.lines));
         if let Some(separate) = separate {
             self.progress.responding.set(true);
-            self.client.write_all(separate).await.map_err(client_fault)?;
+            self.to_client(separate).await.map_err(client_fault)?;
         }
         let last = self.stream(window, &mut content).await?;
         let reusable = persists && !content.overrun && self.progress.uploaded.get();
         Ok(Responded { last, after: After::Complete { reusable, keep_alive } })
+    }
+
+    /// Removes stored responses that a successful request has made wrong (RFC 9111, section 4.4), before
+    /// its client can ask for them again.
+    async fn invalidate(&self, head: &ResponseHead, bytes: &[u8]) {
+        let Some(cache) = &self.core.cache else { return };
+        for key in self.caching.invalidated(head.status, Fields::new(bytes, &self.lines)) {
+            let key = KeyRef { hash: cache.store.hash(&key), text: &key };
+            Box::pin(cache.store.invalidate(key)).await;
+        }
+    }
+
+    /// Has the response go into the cache, for the client to read along. What is complete is stored at
+    /// once.
+    fn fill(
+        mut self,
+        kept: Arc<Head>,
+        mut window: Buffer,
+        head_length: usize,
+        length: BodyLength,
+        persists: bool,
+    ) -> Result<Responded, ResponseFault> {
+        self.core.give_back_lines(std::mem::take(&mut self.lines));
+        let (Some(cache), Some(mut ticket)) = (&self.core.cache, self.caching.ticket.take()) else {
+            return Ok(dropped(window, false));
+        };
+        window.consume(head_length);
+        let reading = ticket.reading();
+        let key = (self.caching.key.clone(), self.caching.hash);
+        let mut pump = Pump::new(kept.clone(), Decoder::new(length), ticket, key, persists);
+        let step = match pump.decoder.step(window.bytes_mut()) {
+            Ok(step) => step,
+            Err(fault) => {
+                let reason = bad_body(fault);
+                pump.ticket.failed(reason);
+                return Err(reason.into());
+            }
+        };
+        let overrun = step.consumed < window.len();
+        pump.take(cache, &window.bytes()[step.data]);
+        let source = Source::Fill(kept, reading);
+        if pump.decoder.is_done() {
+            pump.finish(cache);
+            let reusable = persists && !overrun;
+            return Ok(Responded { last: window, after: After::Serve { source, reusable } });
+        }
+        Ok(Responded { last: window, after: After::Fill(Box::new(pump), source) })
     }
 
     /// Reads the final response's head, passing interim ones on as they come.
@@ -206,7 +300,9 @@ impl Respond<'_> {
             rest = Some(buffer).filter(|rest| !rest.is_empty());
             if self.progress.waiting.get() && head.status == CONTINUE {
                 // The client has been asked for its content: from here on the time is its own.
-                self.client.watch.read_within(core.times.body_idle);
+                if let Some(client) = &self.client {
+                    client.watch.read_within(core.times.body_idle);
+                }
             } else if self.progress.waiting.get() || self.progress.uploaded.get() {
                 watch.read_within(core.times.first_byte);
             }
@@ -233,8 +329,19 @@ impl Respond<'_> {
     async fn interim(&mut self, head: &ResponseHead, bytes: &[u8]) -> Result<(), ResponseFault> {
         self.encode(head, bytes, ResponseBody::Forbidden, Persistence::KeepAlive, None);
         let head = self.encoded();
-        self.client.write_all(head).await.map_err(client_fault)?;
+        self.to_client(head).await.map_err(client_fault)?;
         Ok(())
+    }
+
+    /// Writes to the client, if there is one, and gives the buffer back empty.
+    async fn to_client(&mut self, mut buffer: Buffer) -> Result<Buffer, Broken> {
+        match &mut self.client {
+            Some(client) => client.write_all(buffer).await,
+            None => {
+                buffer.clear();
+                Ok(buffer)
+            }
+        }
     }
 
     /// Turns both connections into a tunnel (RFC 9110, section 7.8).
@@ -276,13 +383,10 @@ impl Respond<'_> {
 
     /// Takes the content of a window apart and frames it for the client, where it lies.
     fn take(&mut self, window: &mut Buffer, content: &mut Content) -> Result<(), ResponseFault> {
-        let step = content.decoder.step(window.bytes_mut()).map_err(|fault| {
-            let reason = match fault {
-                BadBody::Chunk => Reason::UpstreamBadChunk,
-                BadBody::Trailer => Reason::UpstreamBadTrailer,
-            };
-            content.fault(reason)
-        })?;
+        let step = match content.decoder.step(window.bytes_mut()) {
+            Ok(step) => step,
+            Err(fault) => return Err(content.fault(bad_body(fault))),
+        };
         content.overrun |= step.consumed < window.len();
         content.done = content.decoder.is_done();
         self.record.bytes += step.data.len() as u64;
@@ -299,8 +403,7 @@ impl Respond<'_> {
         let mut last = window.len();
         while !content.done {
             self.progress.responding.set(true);
-            window =
-                self.client.write_all(window).await.map_err(|broken| content.fault(client_fault(broken)))?;
+            window = self.to_client(window).await.map_err(|broken| content.fault(client_fault(broken)))?;
             window = next_window(&self.core.buffers, window, last, content.decoder.remaining());
             let (result, back) = self.upstream.read(window).await;
             window = back;
@@ -325,8 +428,7 @@ impl Respond<'_> {
         }
         if content.end_apart {
             self.progress.responding.set(true);
-            window =
-                self.client.write_all(window).await.map_err(|broken| content.fault(client_fault(broken)))?;
+            window = self.to_client(window).await.map_err(|broken| content.fault(client_fault(broken)))?;
             let fits = window.append(content.decoder.end(content.outgoing.encoder));
             debug_assert!(fits, "an empty window has room for a trailer section");
         }
@@ -345,13 +447,13 @@ impl Respond<'_> {
         let mut scratch = self.core.scratch.borrow_mut();
         scratch.clear();
         let date = self.core.date.borrow();
-        let edits = ResponseEdits {
-            body,
-            persistence,
-            via: self.core.rules.via.as_bytes(),
-            date: date.as_bytes(),
-            upgrade,
-        };
+        let via = self.core.rules.via.as_bytes();
+        let mut report = self.core.report.borrow_mut();
+        report.clear();
+        if head.status >= 200 {
+            self.caching.append_report(via, &mut report);
+        }
+        let edits = ResponseEdits { body, persistence, via, date: date.as_bytes(), upgrade, report: &report };
         encode::response(&mut *scratch, bytes, head, Fields::new(bytes, &self.lines), &edits);
     }
 

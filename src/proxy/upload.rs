@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 
+use super::admit::Admitted;
 use super::core::Core;
 use super::forward::{Broken, Reader, Writer};
 use super::window::{frame, next_window};
@@ -37,6 +38,16 @@ pub(super) struct Progress {
     pub(super) answered: Cell<bool>,
     /// A byte of the final response may have gone to the client.
     pub(super) responding: Cell<bool>,
+}
+
+impl Progress {
+    /// Before the first byte has gone anywhere.
+    pub(super) fn of(admitted: &Admitted) -> Progress {
+        let progress = Progress::default();
+        progress.uploaded.set(admitted.whole);
+        progress.waiting.set(admitted.expects_continue && !admitted.whole);
+        progress
+    }
 }
 
 /// Why content could not be passed on.

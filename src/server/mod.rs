@@ -4,15 +4,17 @@
 //! ```text
 //!   control (main thread)                      worker × N (pinned, one runtime each)
 //!     signals, name look-ups, notes   ◀──flume──  notes, the end
-//!                                      ──flume──▶ drain, endpoints
+//!                                      ──flume──▶ drain, endpoints, purges
 //!   log thread: standard output        ◀──flume──  batches of lines
+//!   admin thread: orders from outside
 //! ```
 
+pub(crate) mod admin;
 mod cores;
 mod driver;
-mod guard;
 mod listen;
 mod log;
+mod purge;
 mod resolve;
 mod worker;
 
@@ -20,6 +22,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cache::purge::{Purge, Round};
 use crate::config::Settings;
 use crate::net::sys;
 use crate::observe::Totals;
@@ -57,6 +60,8 @@ pub struct Started {
     pub driver_note: Option<String>,
     /// How many descriptors it may open.
     pub descriptors: u64,
+    /// Where it takes orders, if it does.
+    pub admin: Option<String>,
 }
 
 /// What reaches the control thread.
@@ -65,6 +70,9 @@ enum Event {
     Stop,
     /// Something to tell whoever watches.
     Note(String),
+    /// A purge has been ordered. `done` hears how many responses it met; it goes away without a word if
+    /// the purge failed.
+    Purge { purge: Purge, done: flume::Sender<u64> },
     /// The endpoints have other addresses now.
     Endpoints(Vec<Endpoint>),
     /// A worker has started.
@@ -82,6 +90,8 @@ enum Order {
     Cut,
     /// Use these endpoints from now on.
     Endpoints(Arc<[Endpoint]>),
+    /// Remove what is meant in this round, and tell `done` how many responses that were.
+    Purge { purge: Arc<Purge>, round: Round, done: flume::Sender<u64> },
 }
 
 /// How long the workers have to cut what is open when they must end at once.
@@ -101,23 +111,31 @@ pub fn run(
     sys::keep_heaps_small();
     let descriptors = sys::raise_descriptor_limit();
     let sockets = listen::bind_all(&settings.host, settings.port, cores.len())?;
+    let door = admin::open(&settings.admin, &mut on_note)?;
     let listening = sockets.iter().map(|group| group.address).collect();
     let (events, inbox) = flume::unbounded();
     let endpoints = resolve::start(&settings.origins, &events, &mut on_note);
     stop_on_signals(&events)?;
     let log = log::start(settings.access_log);
     let workers = worker::start_all(settings, &cores, sockets, &endpoints, &events, log.sender())?;
-    drop(events);
 
     let in_use = wait_for_start(&inbox, workers.len(), &mut on_note)?;
-    on_start(&Started {
+    let started = Started {
         listening,
         cores: cores.iter().map(|core| core.id).collect(),
         driver: in_use.name.to_owned(),
         driver_note: in_use.note,
         descriptors,
-    });
-    let totals = control(&inbox, &workers, settings.limits.times.drain, &mut on_note)?;
+        admin: door.as_ref().map(|door| door.address().to_owned()),
+    };
+    let facts = admin::Facts {
+        cores: started.cores.clone(),
+        driver: started.driver.clone(),
+        has_cache: settings.cache.is_some(),
+    };
+    let admin = door.map(|door| door.serve(facts, events)).transpose()?;
+    on_start(&started);
+    let totals = control(&inbox, &workers, admin, settings.limits.times.drain, &mut on_note)?;
     log.finish();
     Ok(totals)
 }
@@ -139,7 +157,7 @@ fn wait_for_start(
             Ok(Event::Ended(Err(why))) => return Err(RunError::Failed(why)),
             Ok(Event::Note(note)) => on_note(&note),
             Ok(Event::Stop) => return Err(RunError::Failed("stopped before it had started".to_owned())),
-            Ok(Event::Endpoints(_) | Event::Ended(Ok(_))) => {}
+            Ok(Event::Endpoints(_) | Event::Purge { .. } | Event::Ended(Ok(_))) => {}
             Err(_) => break,
         }
     }
@@ -150,6 +168,7 @@ fn wait_for_start(
 fn control(
     inbox: &flume::Receiver<Event>,
     workers: &[worker::Handle],
+    mut admin: Option<admin::Open>,
     drain: Duration,
     on_note: &mut impl FnMut(&str),
 ) -> Result<Totals, RunError> {
@@ -167,6 +186,8 @@ fn control(
             }
             Ok(Event::Stop) => {
                 stopping = true;
+                // From here on the address is free for a proxy that follows this one.
+                drop(admin.take());
                 on_note(&format!(
                     "stopping; open exchanges have {} to end",
                     humantime::format_duration(drain)
@@ -175,6 +196,7 @@ fn control(
             }
             Ok(Event::Note(note)) => on_note(&note),
             Ok(Event::Endpoints(endpoints)) => tell_all(&Order::Endpoints(endpoints.into())),
+            Ok(Event::Purge { purge, done }) => purge::start(workers, purge, done),
             Ok(Event::Ended(Ok(counted))) => {
                 totals.merge(&counted);
                 running -= 1;

@@ -11,14 +11,17 @@ use std::time::Duration;
 use core_affinity::CoreId;
 use futures_util::FutureExt;
 
-use super::guard::{guarded, message};
 use super::listen::Group;
 use super::{Event, Order, RunError, driver, spawn};
+use crate::cache::purge::{Purge, Round};
+use crate::cache::store::{Shared, Store};
+use crate::clock::Clock;
 use crate::config::{DriverChoice, Settings};
 use crate::net::deadline::TICK;
 use crate::net::listener::Listener;
 use crate::observe::Totals;
-use crate::proxy::{self, Core};
+use crate::proxy::guard::{guarded, message};
+use crate::proxy::{self, CachePart, Core};
 use crate::upstream::Endpoint;
 
 /// How long accept is left alone after it failed, mostly for want of descriptors.
@@ -31,6 +34,7 @@ const LAST_LINES: Duration = Duration::from_millis(500);
 const DRAIN_STEP: Duration = Duration::from_millis(10);
 
 /// A worker, as the control thread knows it.
+#[derive(Clone)]
 pub(super) struct Handle {
     orders: flume::Sender<Order>,
 }
@@ -39,6 +43,18 @@ impl Handle {
     /// Tells the worker something; one that has ended does not hear it.
     pub(super) fn tell(&self, order: Order) {
         let _ = self.orders.send(order);
+    }
+
+    /// Whether the worker hears nothing any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.orders.is_disconnected()
+    }
+
+    /// A handle, and where its orders arrive.
+    #[cfg(test)]
+    pub(super) fn pair() -> (Handle, flume::Receiver<Order>) {
+        let (orders, inbox) = flume::unbounded();
+        (Handle { orders }, inbox)
     }
 }
 
@@ -52,6 +68,7 @@ struct Setup {
     orders: flume::Receiver<Order>,
     events: flume::Sender<Event>,
     log: Option<flume::Sender<Vec<u8>>>,
+    cache: Option<Shared>,
 }
 
 /// Starts a worker on each of the cores. Each says when it is ready, and how it ended.
@@ -64,6 +81,7 @@ pub(super) fn start_all(
     log: Option<flume::Sender<Vec<u8>>>,
 ) -> Result<Vec<Handle>, RunError> {
     let endpoints: Arc<[Endpoint]> = endpoints.into();
+    let cache = settings.cache.as_ref().map(|cache| Shared::new(cache.bytes, cores.len()));
     cores
         .iter()
         .enumerate()
@@ -78,6 +96,7 @@ pub(super) fn start_all(
                 orders: inbox,
                 events: events.clone(),
                 log: log.clone(),
+                cache: cache.clone(),
             };
             let events = events.clone();
             spawn(&format!("worker-{place}"), move || {
@@ -103,10 +122,15 @@ fn run(setup: Setup) -> Result<Totals, String> {
     let (mut runtime, in_use) = driver::build(choice).map_err(fail)?;
     let nonblocking = runtime.is_epoll();
     runtime.block_on(async {
-        let Settings { limits, rules, access_log, .. } = setup.settings;
+        let Settings { limits, rules, access_log, cache, .. } = setup.settings;
         let drain = limits.times.drain;
         let endpoints = setup.endpoints.iter().cloned().collect();
-        let core = Rc::new(Core::new(setup.place, limits, rules, access_log, endpoints).map_err(fail)?);
+        let cache = cache.zip(setup.cache).map(|(settings, shared)| {
+            let store = Store::new(shared, setup.place, Clock::default().unix_millis());
+            CachePart::new(&settings, store)
+        });
+        let core =
+            Rc::new(Core::new(setup.place, limits, rules, access_log, endpoints, cache).map_err(fail)?);
         // Shared on this core only: a clone for each connection must not touch memory of other cores.
         let events = Rc::new(setup.events);
         let mut listeners = Vec::with_capacity(setup.sockets.len());
@@ -117,6 +141,10 @@ fn run(setup: Setup) -> Result<Totals, String> {
         }
         monoio::spawn(attend_parked(core.clone(), events.clone()));
         monoio::spawn(tick(core.clone(), setup.log.clone()));
+        if let Some(cache) = &core.cache {
+            let store = cache.store.clone();
+            monoio::spawn(async move { store.attend().await });
+        }
         let _ = events.send(Event::Started(in_use));
 
         obey(&core, &setup.orders).await;
@@ -133,9 +161,15 @@ async fn obey(core: &Core, orders: &flume::Receiver<Order>) {
     while let Ok(order) = orders.recv_async().await {
         match order {
             Order::Endpoints(endpoints) => core.replace_endpoints(endpoints.iter().cloned().collect()),
+            Order::Purge { purge, round, done } => purge_here(core, &purge, round, &done).await,
             Order::Drain | Order::Cut => return,
         }
     }
+}
+
+/// Purges on this core. Whoever asked may have stopped waiting.
+async fn purge_here(core: &Core, purge: &Purge, round: Round, done: &flume::Sender<u64>) {
+    let _ = done.send(core.purge(purge, round).await);
 }
 
 /// Stops accepting, lets what is in flight end, and gives up on the rest when the time is over.
@@ -154,8 +188,11 @@ async fn stop(
     core.drain();
     let started = core.clock.now();
     while core.connections() > 0 && core.clock.now().since(started) < drain {
-        if matches!(orders.try_recv(), Ok(Order::Cut)) {
-            break;
+        match orders.try_recv() {
+            Ok(Order::Cut) => break,
+            // What is in flight may still be answered from the cache.
+            Ok(Order::Purge { purge, round, done }) => purge_here(core, &purge, round, &done).await,
+            _ => {}
         }
         monoio::time::sleep(DRAIN_STEP).await;
     }
@@ -262,7 +299,8 @@ mod tests {
             let settings = Settings::for_tests();
             let panics = runtime.block_on(async {
                 let core = Rc::new(
-                    Core::new(0, settings.limits, settings.rules, settings.access_log, Rc::new([])).unwrap(),
+                    Core::new(0, settings.limits, settings.rules, settings.access_log, Rc::new([]), None)
+                        .unwrap(),
                 );
                 let events = Rc::new(sender);
                 let peer = SocketAddr::from(([192, 0, 2, 1], 7));

@@ -36,6 +36,7 @@ impl Proxy {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ringway"))
             .env_clear()
             .args(["--host", "127.0.0.1", "--port", "0", "--cores", "1", "--driver", driver])
+            .args(["--admin", "off"])
             .args(["--origin", &format!("http://{origin}")])
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -7,14 +7,14 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 
 /// Runs a future; a panic in it becomes an error.
-pub(super) fn guarded<F: Future>(future: F) -> impl Future<Output = Result<F::Output, Box<dyn Any + Send>>> {
+pub(crate) fn guarded<F: Future>(future: F) -> impl Future<Output = Result<F::Output, Box<dyn Any + Send>>> {
     // The future is never polled again after a panic, and what it shared with others is counters,
     // pools and tables that are changed in single steps.
     AssertUnwindSafe(future).catch_unwind()
 }
 
 /// What a panic said.
-pub(super) fn message(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

@@ -1,0 +1,63 @@
+//! Validating a stored response beside serving it stale (RFC 5861, section 3).
+
+use std::rc::Rc;
+
+use super::admit::admit;
+use super::connection::Peer;
+use super::core::Core;
+use super::fetch::fetch;
+use super::plan::{self, Plan, Planning};
+use super::record::{Received, Record};
+use super::task;
+use crate::cache::shard::Entry;
+use crate::net::Buffer;
+use crate::net::buffer::Class;
+
+/// A validation that has not come back for so long may be begun again.
+const AGAIN_MS: u64 = 5_000;
+
+/// Begins to validate an entry that is served stale meanwhile, unless that is under way. The request that
+/// found it is sent once more, with the stored validators for its conditions.
+pub(super) fn validate(core: &Rc<Core>, peer: &Peer, received: &Received, entry: &Rc<Entry>, now_ms: u64) {
+    if now_ms.saturating_sub(entry.validated_ms.replace(now_ms)) < AGAIN_MS {
+        return;
+    }
+    let head = received.head_bytes();
+    let mut bytes = core.buffers.take(Class::fitting(head.len()));
+    let fits = bytes.append(head);
+    debug_assert!(fits, "what was in one buffer fits into another");
+    task::spawn(core, run(core.clone(), *peer, bytes));
+}
+
+async fn run(core: Rc<Core>, peer: Peer, bytes: Buffer) {
+    let mut record = Record::begin_beside();
+    let head_length = bytes.len();
+    let mut received = Received { bytes, head_length, head: None, lines: core.take_lines() };
+    // It was admitted before, and nothing has changed since.
+    let Ok(mut admitted) = admit(&core, &mut received, &mut record) else { return };
+    let mut caching = plan::begin(&core, &peer, &received, &admitted);
+    let fetches = match Planning::new(&core, &peer, &received) {
+        Some(planning) => {
+            let found = planning.find(&caching, false).await;
+            match planning.choose(&mut caching, &found) {
+                Some((entry, index)) => {
+                    caching.validate(entry.clone(), index);
+                    let plan = planning.fetch_or_join(&mut caching, &found).await;
+                    // Whoever else fetches it does what is needed.
+                    matches!(plan, Some(Plan::Fetch)) && caching.ticket.is_some()
+                }
+                None => false,
+            }
+        }
+        None => false,
+    };
+    if fetches {
+        let (result, _) =
+            fetch(&core, None, &peer, &received, &mut admitted, &mut caching, &mut record).await;
+        if let Err(fault) = result {
+            caching.failed(&core, fault.reason);
+        }
+    }
+    caching.give_back(&core);
+    core.give_back_lines(received.lines);
+}

@@ -1,0 +1,220 @@
+//! The cache's part in one exchange: what it knows of the request, what it waits to learn from the
+//! upstream's response, and what will be said about it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::core::{CachePart, Core};
+use super::record::Received;
+use super::serve::Source;
+use crate::cache::directives::RequestDirectives;
+use crate::cache::key::{self, KeyRef};
+use crate::cache::outcome::{self, Outcome, Report};
+use crate::cache::policy;
+use crate::cache::shard::Entry;
+use crate::cache::store::Ticket;
+use crate::cache::stored::Head;
+use crate::cache::vary;
+use crate::error::Reason;
+use crate::http::target::OriginForm;
+use crate::http::{Fields, Method, Name};
+
+/// See the module.
+pub(super) struct Caching {
+    /// What the response is found by.
+    pub(super) key: Vec<u8>,
+    pub(super) hash: u64,
+    /// What the request says to caches.
+    pub(super) directives: RequestDirectives,
+    /// Whether it has credentials.
+    pub(super) authorized: bool,
+    pub(super) method: Method,
+    /// What selects among the responses of the key beyond the fields that Vary names: the scheme, and the
+    /// host that a trusted proxy in front was asked for. Then, behind [`Caching::implicit`] bytes, room for
+    /// what Vary names.
+    pub(super) selecting: Vec<u8>,
+    pub(super) implicit: usize,
+    /// What is said to the client; none where there is no cache.
+    pub(super) report: Option<Report>,
+    /// Whether the client wants to see the key.
+    pub(super) tells_key: bool,
+    /// The right to store what comes.
+    pub(super) ticket: Option<Ticket>,
+    /// The stored response that is being validated.
+    pub(super) validating: Option<(Rc<Entry>, usize)>,
+    /// What takes the place of the client's conditions: see [`crate::h1::encode::RequestEdits`].
+    pub(super) conditions: Option<Vec<u8>>,
+    pub(super) requested_ms: u64,
+}
+
+/// So many stored responses are validated at once.
+const ETAGS_MAX: usize = 8;
+
+/// What becomes of an upstream's response.
+pub(super) enum Judgement {
+    /// It goes to the client as it comes.
+    PassOn,
+    /// It is stored, with this head.
+    Store(Arc<Head>),
+    /// The client gets a stored response instead.
+    Serve(Source),
+    /// It is of no use; the request goes out again, with other conditions.
+    Again,
+}
+
+impl Caching {
+    /// Where there is no cache.
+    pub(super) fn off(method: Method) -> Caching {
+        Caching {
+            key: Vec::new(),
+            hash: 0,
+            directives: RequestDirectives::default(),
+            authorized: false,
+            method,
+            selecting: Vec::new(),
+            implicit: 0,
+            report: None,
+            tells_key: false,
+            ticket: None,
+            validating: None,
+            conditions: None,
+            requested_ms: 0,
+        }
+    }
+
+    /// For a request, whatever becomes of it.
+    pub(super) fn new(
+        core: &Core,
+        cache: &CachePart,
+        received: &Received,
+        method: Method,
+        (authority, target): (&[u8], OriginForm<'_>),
+        trusted: bool,
+    ) -> Caching {
+        let fields = received.fields();
+        let mut text = core.take_text();
+        key::write(&mut text, authority, &[target.prefix, target.rest]);
+        let mut selecting = core.take_text();
+        // What the upstream is told by X-Forwarded-Proto and X-Forwarded-Host makes another response of it.
+        let told = |name| if trusted { fields.first(name).unwrap_or_default() } else { b"" };
+        for value in [told(Name::XForwardedProto), told(Name::XForwardedHost)] {
+            selecting.extend(value.iter().map(u8::to_ascii_lowercase));
+            selecting.push(b'\n');
+        }
+        Caching {
+            hash: cache.store.hash(&text),
+            key: text,
+            directives: RequestDirectives::of(fields),
+            authorized: fields.first(Name::Authorization).is_some(),
+            method,
+            implicit: selecting.len(),
+            selecting,
+            report: Some(Report::of(Outcome::Bypass, None)),
+            tells_key: fields.first(Name::XCacheKey).is_some(),
+            ticket: None,
+            validating: None,
+            conditions: None,
+            requested_ms: core.clock.unix_millis(),
+        }
+    }
+
+    /// Has the response validated, with all validators there are (RFC 9111, section 4.3.1).
+    pub(super) fn validate(&mut self, entry: Rc<Entry>, index: usize) {
+        let mut lines = Vec::new();
+        let tags = entry.variants.iter().filter_map(|stored| stored.head.validators().etag);
+        for (place, tag) in tags.take(ETAGS_MAX).enumerate() {
+            lines.extend_from_slice(if place == 0 { b"If-None-Match: " } else { b", " });
+            lines.extend_from_slice(tag);
+        }
+        if !lines.is_empty() {
+            lines.extend_from_slice(b"\r\n");
+        }
+        if let Some(modified) = entry.variants[index].head.last_modified() {
+            lines.extend_from_slice(b"If-Modified-Since: ");
+            lines.extend_from_slice(modified);
+            lines.extend_from_slice(b"\r\n");
+        }
+        self.conditions = Some(lines);
+        self.validating = Some((entry, index));
+    }
+
+    /// What the cache did, if there is one.
+    pub(super) fn outcome(&self) -> Option<Outcome> {
+        self.report.map(|report| report.outcome)
+    }
+
+    /// The key.
+    pub(super) fn key(&self) -> KeyRef<'_> {
+        KeyRef { hash: self.hash, text: &self.key }
+    }
+
+    /// What of the request selects among responses whose Vary lists these names.
+    pub(super) fn select(&mut self, names: &[u8], request: Fields<'_>) -> &[u8] {
+        self.selecting.truncate(self.implicit);
+        if !names.is_empty() {
+            vary::select(names, request, &mut self.selecting);
+        }
+        &self.selecting
+    }
+
+    /// Gives memory back.
+    pub(super) fn give_back(self, core: &Core) {
+        core.give_back_text(self.key);
+        core.give_back_text(self.selecting);
+    }
+
+    /// Whether the response comes as it was fetched for this very request.
+    pub(super) fn is_plain_miss(&self) -> bool {
+        self.report.is_some_and(|report| report.outcome == Outcome::Miss && !report.collapsed)
+    }
+
+    /// Writes what is said about the cache, behind what is there.
+    pub(super) fn append_report(&self, name: &[u8], out: &mut Vec<u8>) {
+        if let Some(report) = &self.report {
+            outcome::write(out, name, report, self.tells_key.then_some(&*self.key));
+        }
+    }
+
+    /// The keys of what a response with that status, to a request that is not safe, makes wrong (RFC 9111,
+    /// section 4.4): the target's own, and those that Location and Content-Location name on the same host.
+    pub(super) fn invalidated(&self, code: u16, fields: Fields<'_>) -> Vec<Vec<u8>> {
+        if self.report.is_none() || self.method.is_safe() || !(200..400).contains(&code) {
+            return Vec::new();
+        }
+        let named = [Name::Location, Name::ContentLocation].map(|name| fields.first(name));
+        let named =
+            named.into_iter().flatten().filter_map(|reference| key::of_reference(&self.key, reference));
+        std::iter::once(self.key.clone()).chain(named).collect()
+    }
+
+    /// The fetch has failed: whoever waits for it is told. Says which stored response may stand in.
+    pub(super) fn failed(&mut self, core: &Core, reason: Reason) -> Option<Source> {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.failed(reason);
+        }
+        self.stand_in(core)
+    }
+
+    /// The stored response that may stand in for an origin that has failed (RFC 5861, section 4).
+    pub(super) fn stand_in(&mut self, core: &Core) -> Option<Source> {
+        let cache = core.cache.as_ref()?;
+        let (entry, index) = self.validating.take()?;
+        let usage = &entry.variants.get(index)?.head.usage;
+        let now_ms = core.clock.unix_millis();
+        if self.insists() || !policy::usable_on_error(usage, now_ms, &cache.grace) {
+            return None;
+        }
+        let fwd = self.report.and_then(|report| report.fwd);
+        self.report = Some(Report {
+            ttl_s: Some(usage.timing.ttl_s(now_ms)),
+            detail: Some("origin-failed"),
+            ..Report::of(Outcome::Stale, fwd)
+        });
+        Some(Source::Entry(entry, index))
+    }
+
+    /// Whether the request takes nothing that was not validated for it.
+    fn insists(&self) -> bool {
+        self.directives.no_cache || self.directives.max_age.is_some() || self.directives.min_fresh.is_some()
+    }
+}

@@ -1,0 +1,250 @@
+//! What becomes of an upstream's response, as far as the cache is concerned.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::caching::{Caching, Judgement};
+use super::core::{CachePart, Core};
+use super::serve::Source;
+use crate::cache::conditional;
+use crate::cache::directives::ResponseDirectives;
+use crate::cache::freshness;
+use crate::cache::outcome::{Outcome, Report};
+use crate::cache::policy::{self, Asked, Storing};
+use crate::cache::shard::Entry;
+use crate::cache::store::Ticket;
+use crate::cache::stored::{self, Head, Making, Stored};
+use crate::cache::vary;
+use crate::error::Reason;
+use crate::h1::encode::KeptEdits;
+use crate::h1::{BodyLength, ResponseHead, response};
+use crate::http::{FieldLine, Fields, Method, Name};
+use crate::limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, Limits};
+
+/// A response's head as it came.
+#[derive(Clone, Copy)]
+pub(super) struct Came<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) head: &'a ResponseHead,
+    pub(super) lines: &'a [FieldLine],
+    pub(super) length: BodyLength,
+}
+
+impl<'a> Came<'a> {
+    fn fields(&self) -> Fields<'a> {
+        Fields::new(self.bytes, self.lines)
+    }
+}
+
+/// Statuses of an origin that has failed (RFC 5861, section 4).
+const fn is_failure(status: u16) -> bool {
+    matches!(status, 500 | 502 | 503 | 504)
+}
+
+impl Caching {
+    /// Decides what becomes of a response.
+    pub(super) fn judge(&mut self, core: &Core, request: Fields<'_>, came: Came<'_>) -> Judgement {
+        let Some(cache) = &core.cache else { return Judgement::PassOn };
+        let status = came.head.status;
+        if let Some((entry, _)) = self.validating.clone() {
+            if status == 304 {
+                return self.validated(core, cache, request, came, &entry);
+            }
+            if is_failure(status)
+                && let Some(source) = self.stand_in(core)
+            {
+                if let Some(ticket) = self.ticket.take() {
+                    ticket.failed(Reason::UpstreamError);
+                }
+                if let Some(report) = &mut self.report {
+                    report.fwd_status = Some(status);
+                }
+                return Judgement::Serve(source);
+            }
+            self.validating = None;
+        }
+        if self.ticket.is_none() {
+            return Judgement::PassOn;
+        }
+        let asked = self.asked();
+        let times = self.times(core);
+        let storing = match policy::storable(asked, status, came.fields(), times, cache.defaults) {
+            Ok(_) if is_too_large(came.length, cache) => Err("too-large"),
+            Ok(storing) => Ok(storing),
+            Err(why) => Err(why.name()),
+        };
+        let kept = storing.and_then(|storing| {
+            let kept = self.make_head(core, cache, request, came, &storing);
+            kept.map(|kept| (kept, storing)).ok_or("no-room")
+        });
+        match kept {
+            Ok((kept, storing)) => {
+                self.will_store(&storing, times.received_ms);
+                Judgement::Store(kept)
+            }
+            Err(why) => self.not_stored(status, request, why),
+        }
+    }
+
+    /// A response that cannot be stored. Whoever waits for it fetches for itself.
+    fn not_stored(&mut self, status: u16, request: Fields<'_>, why: &'static str) -> Judgement {
+        let shared = self.ticket.as_ref().is_some_and(Ticket::is_shared);
+        if let Some(ticket) = self.ticket.take() {
+            ticket.not_shared(self.key(), !is_failure(status));
+        }
+        if let Some(report) = &mut self.report {
+            report.detail = Some(why);
+        }
+        // The client wanted a part, and was about to be sent the whole: it may be very large.
+        let wanted_less = shared && self.conditions.is_some() && request.first(Name::Range).is_some();
+        if wanted_less && status == 200 {
+            self.conditions = None;
+            return Judgement::Again;
+        }
+        Judgement::PassOn
+    }
+
+    /// Says that the response is stored.
+    fn will_store(&mut self, storing: &Storing, now_ms: u64) {
+        let ttl_s = storing.timing.ttl_s(now_ms);
+        if let Some(report) = &mut self.report {
+            report.stored = true;
+            report.ttl_s = Some(ttl_s);
+        }
+        // What has to be validated before each use is for nobody who waits.
+        if (ttl_s <= 0 || storing.directives.no_cache)
+            && let Some(ticket) = &mut self.ticket
+        {
+            ticket.unshare();
+        }
+    }
+
+    /// The origin says that a stored response is still good (RFC 9111, section 4.3.4).
+    fn validated(
+        &mut self,
+        core: &Core,
+        cache: &CachePart,
+        request: Fields<'_>,
+        came: Came<'_>,
+        entry: &Rc<Entry>,
+    ) -> Judgement {
+        self.validating = None;
+        let validators = entry.variants.iter().map(|stored| stored.head.validators());
+        let selected = conditional::selected_by_304(came.fields(), validators);
+        // Many origins answer with nothing but the status. Only our own validators were sent, so that
+        // there is no doubt where they were those of a single response.
+        let bare = came.fields().first(Name::ETag).or(came.fields().first(Name::LastModified)).is_none();
+        let Some(index) = selected.or((bare && entry.variants.len() == 1).then_some(0)) else {
+            // It speaks of something else: ask for the whole.
+            self.conditions = Some(Vec::new());
+            return Judgement::Again;
+        };
+        let stored = &entry.variants[index];
+        let fwd = self.report.and_then(|report| report.fwd);
+        let mut report =
+            Report { fwd_status: Some(came.head.status), ..Report::of(Outcome::Revalidated, fwd) };
+        let times = self.times(core);
+        let freshened = self.freshen(core, cache, request, came, stored);
+        let head = freshened.as_ref().unwrap_or(&stored.head);
+        report.ttl_s = Some(head.usage.timing.ttl_s(times.received_ms));
+        report.stored = freshened.is_some();
+        let fresh = Stored { head: head.clone(), body: stored.body.clone() };
+        if let Some(mut ticket) = self.ticket.take() {
+            if head.usage.timing.ttl_s(times.received_ms) <= 0 || head.usage.directives.no_cache {
+                ticket.unshare();
+            }
+            ticket.answered(head);
+            if freshened.is_some() {
+                ticket.keep(self.key(), fresh.clone());
+            } else {
+                ticket.ended_unkept();
+            }
+        }
+        self.report = Some(report);
+        Judgement::Serve(Source::Single(fresh))
+    }
+
+    /// A stored head with the fields of a 304 in it.
+    fn freshen(
+        &mut self,
+        core: &Core,
+        cache: &CachePart,
+        request: Fields<'_>,
+        came: Came<'_>,
+        stored: &Stored,
+    ) -> Option<Arc<Head>> {
+        let text = stored::freshened(&stored.head, came.fields());
+        let limits =
+            Limits { head_bytes_max: HEAD_BYTES_CEILING, fields_max: FIELDS_CEILING, ..Limits::default() };
+        let mut lines = Vec::new();
+        let mut head = response::parse(&text, &limits, &mut lines).ok()?;
+        head.version = came.head.version;
+        let merged = Came {
+            bytes: &text,
+            head: &head,
+            lines: &lines,
+            length: BodyLength::Known(stored.body.length()),
+        };
+        // What may not be stored any more is used this once.
+        let asked = Asked { method: Method::Get, ..self.asked() };
+        let storing =
+            policy::storable(asked, head.status, merged.fields(), self.times(core), cache.defaults).ok()?;
+        self.make_head(core, cache, request, merged, &storing)
+    }
+
+    fn make_head(
+        &mut self,
+        core: &Core,
+        cache: &CachePart,
+        request: Fields<'_>,
+        came: Came<'_>,
+        storing: &Storing,
+    ) -> Option<Arc<Head>> {
+        let mut names = Vec::new();
+        vary::names(came.fields(), &mut names).ok()?;
+        let length = match came.length {
+            BodyLength::Known(length) => Some(length),
+            _ => None,
+        };
+        let withheld = without_withheld(came);
+        let lines = withheld.as_deref().unwrap_or(came.lines);
+        let selecting = self.select(&names, request);
+        let date = core.date.borrow();
+        let making = Making {
+            bytes: came.bytes,
+            head: came.head,
+            fields: Fields::new(came.bytes, lines),
+            storing,
+            edits: KeptEdits { via: core.rules.via.as_bytes(), date: date.as_bytes() },
+            length,
+            vary: &names,
+            selecting,
+        };
+        cache.store.make(2 * came.bytes.len() + selecting.len(), |ledger| Head::new(ledger, &making))
+    }
+
+    fn asked(&self) -> Asked {
+        Asked { method: self.method, authorized: self.authorized, no_store: self.directives.no_store }
+    }
+
+    fn times(&self, core: &Core) -> freshness::Received {
+        freshness::Received { requested_ms: self.requested_ms, received_ms: core.clock.unix_millis() }
+    }
+}
+
+fn is_too_large(length: BodyLength, cache: &CachePart) -> bool {
+    matches!(length, BodyLength::Known(length) if length > cache.response_bytes_max as u64)
+}
+
+/// The field lines without those that `no-cache` and `private` name: they are not for those who get the
+/// stored response (RFC 9111, sections 5.2.2.4 and 5.2.2.7). None if there is nothing to leave out.
+fn without_withheld(came: Came<'_>) -> Option<Vec<FieldLine>> {
+    let mut lines = None;
+    for name in ResponseDirectives::withheld(came.fields()) {
+        let lines: &mut Vec<FieldLine> = lines.get_or_insert_with(|| came.lines.to_vec());
+        for line in lines.iter_mut().filter(|line| line.name.within(came.bytes).eq_ignore_ascii_case(name)) {
+            line.known = Name::Dropped;
+        }
+    }
+    lines
+}

@@ -1,0 +1,254 @@
+//! What the cache says to a request: serve what is stored, read along with who fetches it, or ask the
+//! upstream.
+
+use std::rc::Rc;
+
+use super::admit::Admitted;
+use super::background;
+use super::caching::Caching;
+use super::connection::Peer;
+use super::core::{CachePart, Core};
+use super::record::Received;
+use super::serve::Source;
+use crate::cache::fill::{Fill, NoHead, Reading};
+use crate::cache::outcome::{Forward, Outcome, Report};
+use crate::cache::policy::{self, Bypass, Eligibility, Use, Why};
+use crate::cache::purge::Moment;
+use crate::cache::shard::Entry;
+use crate::cache::store::{Begin, Found};
+use crate::error::Reason;
+use crate::http::{Fields, Method, Name};
+
+/// See the module.
+pub(super) enum Plan {
+    /// A stored response, or one that is being fetched, answers the request.
+    Serve(Source),
+    /// The upstream is asked; [`Caching`] says what becomes of its response.
+    Fetch,
+    /// The request cannot be answered.
+    Refuse(Reason),
+}
+
+/// How often a request looks again before it fetches for itself, whatever others do.
+const LOOKS_MAX: usize = 4;
+
+/// What a stored response leaves to be done.
+enum Needs {
+    Nothing(Source),
+    /// A fetch; alone, if it is not for others.
+    Fetch {
+        alone: bool,
+    },
+}
+
+/// What is known when a plan is made.
+#[derive(Clone, Copy)]
+pub(super) struct Planning<'a> {
+    core: &'a Rc<Core>,
+    cache: &'a CachePart,
+    peer: &'a Peer,
+    received: &'a Received,
+    request: Fields<'a>,
+}
+
+/// Begins what the cache has to do with a request.
+pub(super) fn begin(core: &Core, peer: &Peer, received: &Received, admitted: &Admitted) -> Caching {
+    let method = admitted.head.method;
+    let Some(cache) = &core.cache else { return Caching::off(method) };
+    let bytes = received.head_bytes();
+    let authority = match admitted.head.target.authority() {
+        Some(authority) => authority.within(bytes),
+        None => received.fields().first(Name::Host).unwrap_or_default(),
+    };
+    let target = admitted.head.target.origin_form(bytes, method);
+    Caching::new(core, cache, received, method, (authority, target), peer.trusted)
+}
+
+/// Says how the request is answered.
+pub(super) async fn plan(
+    core: &Rc<Core>,
+    peer: &Peer,
+    received: &Received,
+    admitted: &Admitted,
+    caching: &mut Caching,
+) -> Plan {
+    let Some(planning) = Planning::new(core, peer, received) else { return Plan::Fetch };
+    if let Some(fwd) = bypasses(caching, planning.request, admitted) {
+        caching.report = Some(Report::of(Outcome::Bypass, Some(fwd)));
+        let only = caching.directives.only_if_cached;
+        return if only { Plan::Refuse(Reason::OnlyIfCached) } else { Plan::Fetch };
+    }
+    for look in 0.. {
+        let found = planning.find(caching, look == 0).await;
+        let alone = match planning.needs(caching, &found) {
+            Needs::Nothing(source) => return Plan::Serve(source),
+            Needs::Fetch { .. } if caching.directives.only_if_cached => break,
+            // A response to HEAD fills nothing.
+            Needs::Fetch { .. } if caching.method == Method::Head => return Plan::Fetch,
+            Needs::Fetch { alone } => alone || look == LOOKS_MAX,
+        };
+        let marked = found.entry.as_ref().is_some_and(|entry| entry.alone_until_ms > caching.requested_ms);
+        if alone || marked {
+            caching.ticket = Some(planning.cache.store.alone(found.moment));
+            return Plan::Fetch;
+        }
+        if let Some(plan) = Box::pin(planning.fetch_or_join(caching, &found)).await {
+            return plan;
+        }
+    }
+    Plan::Refuse(Reason::OnlyIfCached)
+}
+
+/// Why the cache has nothing to do with a request.
+fn bypasses(caching: &Caching, request: Fields<'_>, admitted: &Admitted) -> Option<Forward> {
+    let has_content = !admitted.body.is_empty();
+    let upgrades = admitted.upgrade.is_some();
+    match policy::eligible(caching.method, has_content, upgrades, request, &caching.directives) {
+        Eligibility::Lookup => None,
+        Eligibility::Bypass(Bypass::Method) => Some(Forward::Method),
+        Eligibility::Bypass(Bypass::Precondition | Bypass::NoStore) => Some(Forward::Request),
+        Eligibility::Bypass(Bypass::Content | Bypass::Upgrade) => Some(Forward::Bypass),
+    }
+}
+
+impl<'a> Planning<'a> {
+    pub(super) fn new(core: &'a Rc<Core>, peer: &'a Peer, received: &'a Received) -> Option<Planning<'a>> {
+        let cache = core.cache.as_ref()?;
+        Some(Planning { core, cache, peer, received, request: received.fields() })
+    }
+
+    /// What is stored for the request's key. A copy will do for the first look.
+    pub(super) async fn find(&self, caching: &Caching, copy: bool) -> Found {
+        let store = &self.cache.store;
+        let here = if copy || store.owns(caching.hash) { store.find_here(caching.key()) } else { None };
+        match here {
+            Some(found) => found,
+            None => Box::pin(store.ask(caching.key())).await,
+        }
+    }
+
+    /// What is left to be done, given what is stored.
+    fn needs(&self, caching: &mut Caching, found: &Found) -> Needs {
+        let Some((entry, index)) = self.choose(caching, found) else {
+            let varies = found.entry.as_ref().is_some_and(|entry| !entry.variants.is_empty());
+            let fwd = if varies { Forward::VaryMiss } else { Forward::UriMiss };
+            caching.report = Some(Report::of(Outcome::Miss, Some(fwd)));
+            return Needs::Fetch { alone: false };
+        };
+        let usage = &entry.variants[index].head.usage;
+        let now_ms = caching.requested_ms;
+        let grace = &self.cache.grace;
+        let (outcome, ttl_s) =
+            match policy::usable(usage, &caching.directives, caching.authorized, now_ms, grace) {
+                Use::Fresh { ttl_s } => (Outcome::Hit, ttl_s),
+                Use::StaleAllowed { ttl_s } => (Outcome::Stale, ttl_s),
+                Use::StaleWhileRevalidate { ttl_s } => {
+                    background::validate(self.core, self.peer, self.received, entry, now_ms);
+                    (Outcome::Stale, ttl_s)
+                }
+                Use::Validate(why) => {
+                    let fwd = if why == Why::Request { Forward::Request } else { Forward::Stale };
+                    caching.report = Some(Report::of(Outcome::Miss, Some(fwd)));
+                    let alone = why != Why::Stale || usage.timing.lifetime_s == 0;
+                    caching.validate(entry.clone(), index);
+                    return Needs::Fetch { alone };
+                }
+                Use::Unusable => {
+                    caching.report = Some(Report::of(Outcome::Miss, Some(Forward::Request)));
+                    return Needs::Fetch { alone: true };
+                }
+            };
+        caching.report = Some(Report { ttl_s: Some(ttl_s), ..Report::of(outcome, None) });
+        Needs::Nothing(Source::Entry(entry.clone(), index))
+    }
+
+    /// The stored response that the request selects, the one that was stored last if there are several.
+    pub(super) fn choose<'f>(
+        &self,
+        caching: &mut Caching,
+        found: &'f Found,
+    ) -> Option<(&'f Rc<Entry>, usize)> {
+        let entry = found.entry.as_ref()?;
+        let selects =
+            |head: &crate::cache::stored::Head| caching.select(head.vary(), self.request) == head.selecting();
+        let index = entry.variants.iter().map(|stored| &*stored.head).position(selects)?;
+        Some((entry, index))
+    }
+
+    /// Fetches, or reads along with who does. None if things have changed meanwhile.
+    pub(super) async fn fetch_or_join(&self, caching: &mut Caching, found: &Found) -> Option<Plan> {
+        let seen = found.entry.as_ref().map_or(0, |entry| entry.version);
+        let newest = found.entry.as_ref().and_then(|entry| entry.variants.first());
+        let mut names = newest.map_or(Vec::new(), |stored| stored.head.vary().to_vec());
+        for _ in 0..LOOKS_MAX {
+            caching.select(&names, self.request);
+            let fill = match self.cache.store.begin(caching.key(), &caching.selecting, seen).await {
+                Begin::Fetch(ticket) => {
+                    if ticket.is_shared() {
+                        // The response is for others too, so it has to come whole.
+                        caching.conditions.get_or_insert_default();
+                    }
+                    caching.ticket = Some(ticket);
+                    return Some(Plan::Fetch);
+                }
+                Begin::Join(fill) => fill,
+                Begin::Changed => return None,
+            };
+            match self.join(caching, &fill, found.moment).await {
+                Joined::Plan(plan) => return Some(plan),
+                Joined::Ended => return None,
+                // It is another variant that is being fetched; now it is known what it varies by.
+                Joined::Varies(by) => names = by,
+            }
+        }
+        Some(self.alone(caching, found.moment, "busy"))
+    }
+
+    /// Waits for what another fetches.
+    async fn join(&self, caching: &mut Caching, fill: &Rc<Fill>, moment: Moment) -> Joined {
+        let reading = Reading::new(fill);
+        let head = match monoio::time::timeout(self.cache.wait, reading.head()).await {
+            Ok(Ok(head)) => head,
+            Ok(Err(NoHead::NotShared)) => return Joined::Plan(self.alone(caching, moment, "not-shared")),
+            Ok(Err(NoHead::Failed(reason))) if reason.status() != 0 => {
+                let source = caching.stand_in(self.core);
+                return Joined::Plan(source.map_or(Plan::Refuse(reason), Plan::Serve));
+            }
+            Ok(Err(NoHead::Failed(_))) => return Joined::Ended,
+            Err(_) => return Joined::Plan(self.alone(caching, moment, "waited")),
+        };
+        if caching.select(head.vary(), self.request) != head.selecting() {
+            return Joined::Varies(head.vary().to_vec());
+        }
+        let now_ms = self.core.clock.unix_millis();
+        let usage = &head.usage;
+        let grace = &self.cache.grace;
+        match policy::usable(usage, &caching.directives, caching.authorized, now_ms, grace) {
+            Use::Fresh { ttl_s } => {
+                let report = caching.report.unwrap_or(Report::of(Outcome::Miss, None));
+                caching.report = Some(Report { collapsed: true, ttl_s: Some(ttl_s), ..report });
+                caching.validating = None;
+                Joined::Plan(Plan::Serve(Source::Fill(head, reading)))
+            }
+            _ => Joined::Plan(self.alone(caching, moment, "not-shared")),
+        }
+    }
+
+    /// Fetches without letting others wait.
+    fn alone(&self, caching: &mut Caching, moment: Moment, detail: &'static str) -> Plan {
+        if let Some(report) = &mut caching.report {
+            report.detail = Some(detail);
+        }
+        caching.ticket = Some(self.cache.store.alone(moment));
+        Plan::Fetch
+    }
+}
+
+/// What became of waiting.
+enum Joined {
+    Plan(Plan),
+    /// The fetch ended without an answer for this request.
+    Ended,
+    /// What is fetched is another variant; these are the names that it varies by.
+    Varies(Vec<u8>),
+}

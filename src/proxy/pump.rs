@@ -1,0 +1,180 @@
+//! A response on its way from the upstream into the cache, for however many read along: it goes on
+//! whether its first client stays or leaves, and no reader slows it down.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::core::{CachePart, Core};
+use super::forward::{Broken, Reader};
+use super::window::next_window;
+use crate::cache::key::KeyRef;
+use crate::cache::store::Ticket;
+use crate::cache::stored::{Body, Head, Segment, Stored};
+use crate::error::Reason;
+use crate::h1::body::{BadBody, Decoder, Encoder};
+use crate::net::Buffer;
+use crate::net::buffer::Class;
+use crate::upstream::Connection;
+
+/// The longest segment.
+const SEGMENT_BYTES_MAX: usize = 64 * 1024;
+
+/// How much of a response that is too large to be kept its readers may lie apart, at least.
+const APART_BYTES_MIN: usize = 256 * 1024;
+
+/// A response that is being fetched into the cache.
+pub(super) struct Pump {
+    pub(super) head: Arc<Head>,
+    pub(super) decoder: Decoder,
+    pub(super) ticket: Ticket,
+    pub(super) key: Vec<u8>,
+    pub(super) hash: u64,
+    /// Whether the upstream's connection can serve again after it.
+    pub(super) persists: bool,
+    segments: Segments,
+}
+
+/// What has come of the content.
+#[derive(Default)]
+struct Segments {
+    list: VecDeque<Arc<Segment>>,
+    /// Bytes in the list.
+    bytes: usize,
+    /// Too much has come, or there is no room: some of the list is gone, and so it will not be stored.
+    outgrown: bool,
+}
+
+impl Pump {
+    /// Begins with a response whose head is there.
+    pub(super) fn new(
+        head: Arc<Head>,
+        decoder: Decoder,
+        ticket: Ticket,
+        (key, hash): (Vec<u8>, u64),
+        persists: bool,
+    ) -> Pump {
+        ticket.answered(&head);
+        Pump { head, decoder, ticket, key, hash, persists, segments: Segments::default() }
+    }
+
+    /// Takes content; whoever reads along sees it at once.
+    pub(super) fn take(&mut self, cache: &CachePart, content: &[u8]) {
+        for piece in content.chunks(SEGMENT_BYTES_MAX) {
+            self.make_room(cache, piece.len());
+            let kept = cache.store.make(Segment::cost(piece.len()), |ledger| Segment::new(ledger, piece));
+            let segment = kept.unwrap_or_else(|| {
+                self.segments.outgrown = true;
+                Segment::passing(piece)
+            });
+            self.segments.bytes += piece.len();
+            self.ticket.received(&segment);
+            self.segments.list.push_back(segment);
+        }
+    }
+
+    /// Lets go of what no longer fits.
+    fn make_room(&mut self, cache: &CachePart, more: usize) {
+        let most = cache.response_bytes_max;
+        self.segments.outgrown |= self.segments.bytes + more > most;
+        if !self.segments.outgrown {
+            return;
+        }
+        let most = most.max(APART_BYTES_MIN);
+        let mut gone = 0;
+        // Something always goes, so that nobody joins what has lost its beginning in the ledger.
+        while (gone == 0 || self.segments.bytes + more > most)
+            && let Some(segment) = self.segments.list.pop_front()
+        {
+            self.segments.bytes -= segment.bytes().len();
+            gone += 1;
+        }
+        self.ticket.let_go(gone);
+    }
+
+    /// Stores what is complete.
+    pub(super) fn finish(self, cache: &CachePart) {
+        let Pump { head, decoder, ticket, key, hash, segments, .. } = self;
+        if segments.outgrown {
+            return ticket.ended_unkept();
+        }
+        let trailers = if decoder.trailers().is_some() { decoder.end(Encoder::Chunked) } else { b"" };
+        let list = Vec::from(segments.list);
+        let bytes = list.len() * size_of::<Arc<Segment>>() + trailers.len();
+        match cache.store.make(bytes, |ledger| Body::new(ledger, list.clone(), trailers)) {
+            Some(body) => ticket.keep(KeyRef { hash, text: &key }, Stored { head, body }),
+            None => ticket.ended_unkept(),
+        }
+    }
+
+    /// Reads the rest of the content, and stores it.
+    pub(super) async fn run(
+        mut self: Box<Self>,
+        core: Rc<Core>,
+        mut connection: Connection,
+        mut window: Buffer,
+    ) {
+        let Some(cache) = &core.cache else { return };
+        let overrun = match self.read(&core, cache, &mut connection, &mut window).await {
+            Ok(overrun) => overrun,
+            Err(reason) => {
+                connection.socket.close();
+                return self.ticket.failed(reason);
+            }
+        };
+        if self.persists && !overrun {
+            core.pool.put(connection, core.deadlines.now());
+        } else {
+            connection.socket.close();
+        }
+        self.finish(cache);
+    }
+
+    /// Reads to the end. Says whether the upstream sent more than its response.
+    async fn read(
+        &mut self,
+        core: &Core,
+        cache: &CachePart,
+        connection: &mut Connection,
+        window: &mut Buffer,
+    ) -> Result<bool, Reason> {
+        let Connection { socket, watch, .. } = connection;
+        let mut upstream =
+            Reader { source: &mut socket.source, watch, limit: Some(core.times.upstream_idle) };
+        let mut last = window.len();
+        let mut overrun = false;
+        while !self.decoder.is_done() {
+            if self.segments.outgrown
+                && let Some(fill) = self.ticket.fill().cloned()
+                && !fill.caught_up().await
+            {
+                // It is not kept, and nobody reads it any more.
+                return Err(Reason::ClientClosed);
+            }
+            let used = std::mem::replace(window, core.buffers.take(Class::Small));
+            let empty = next_window(&core.buffers, used, last, self.decoder.remaining());
+            let (result, back) = upstream.read(empty).await;
+            *window = back;
+            match result {
+                Ok(count) => {
+                    last = count;
+                    let step = self.decoder.step(window.bytes_mut()).map_err(bad_body)?;
+                    overrun |= step.consumed < window.len();
+                    self.take(cache, &window.bytes()[step.data]);
+                }
+                Err(Broken::Closed) if self.decoder.may_end_here() => break,
+                Err(Broken::TimedOut) => return Err(Reason::UpstreamReadTimeout),
+                Err(_) => return Err(Reason::UpstreamTruncated),
+            }
+        }
+        Ok(overrun)
+    }
+}
+
+/// What malformed content is called.
+pub(super) fn bad_body(fault: BadBody) -> Reason {
+    match fault {
+        BadBody::Chunk => Reason::UpstreamBadChunk,
+        BadBody::Trailer => Reason::UpstreamBadTrailer,
+    }
+}
