@@ -185,7 +185,7 @@ impl Caching {
 fn is_of_use(storing: &Storing) -> bool {
     let Storing { timing, directives, .. } = storing;
     let fresh = timing.ttl_s(timing.received_ms) > 0;
-    let stale = may_be_stale(directives)
+    let stale = may_be_stale(directives, true)
         && [directives.stale_while_revalidate, directives.stale_if_error]
             .iter()
             .any(|s| s.is_some_and(|s| s > 0));
@@ -290,18 +290,20 @@ pub fn usable(
     if request.min_fresh.is_some() {
         return Use::Validate(Why::Request);
     }
-    if !may_be_stale(directives) {
-        return Use::Validate(Why::Stale);
-    }
     // A limit on the age rules stale responses out, unless `max-stale` lets them in again (section 5.2.1.1).
     let takes_stale = request.max_age.is_none() || request.max_stale.is_some();
     let ttl_s = ttl_s.min(0);
     let window_s = directives.stale_while_revalidate.unwrap_or(grace.stale_while_revalidate_s);
-    if takes_stale && stale_s < window_s {
+    let stated = directives.stale_while_revalidate.is_some();
+    if takes_stale && stale_s < window_s && may_be_stale(directives, stated) {
         return Use::StaleWhileRevalidate { ttl_s };
     }
     match request.max_stale {
-        Some(max) if !usage.purged && max.is_none_or(|max| stale_s < max) => Use::StaleAllowed { ttl_s },
+        Some(max)
+            if !usage.purged && may_be_stale(directives, false) && max.is_none_or(|max| stale_s < max) =>
+        {
+            Use::StaleAllowed { ttl_s }
+        }
         _ => Use::Validate(Why::Stale),
     }
 }
@@ -313,15 +315,16 @@ pub fn usable_on_error(usage: &Usage, now_ms: u64, grace: &Grace) -> bool {
     let ttl_s = timing.ttl_s(now_ms);
     let fresh = ttl_s > 0 && !usage.purged;
     let window_s = directives.stale_if_error.unwrap_or(grace.stale_if_error_s);
-    !directives.no_cache && (fresh || may_be_stale(directives) && seconds(-ttl_s) < window_s)
+    let stated = directives.stale_if_error.is_some();
+    !directives.no_cache && (fresh || may_be_stale(directives, stated) && seconds(-ttl_s) < window_s)
 }
 
-/// Whether a shared cache may use it stale at all: `s-maxage` says the same as `proxy-revalidate` (RFC 9111,
-/// sections 4.2.4 and 5.2.2.10).
-fn may_be_stale(directives: &ResponseDirectives) -> bool {
+/// Whether a shared cache may use it stale at all. `s-maxage` implies `proxy-revalidate` (RFC 9111, sections
+/// 4.2.4 and 5.2.2.10), but a response that `stated` a window of its own beside it means what it says.
+fn may_be_stale(directives: &ResponseDirectives, stated: bool) -> bool {
     !(directives.must_revalidate
         || directives.proxy_revalidate
-        || directives.s_maxage.is_some()
+        || directives.s_maxage.is_some() && !stated
         || directives.no_cache)
 }
 

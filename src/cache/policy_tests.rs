@@ -146,7 +146,8 @@ fn a_table_of_responses() {
         (GET, &[("Cache-Control", "max-age=0, stale-while-revalidate=5")], none),
         (GET, &[("Cache-Control", "max-age=0, stale-if-error=5")], none),
         (GET, &[("Cache-Control", "max-age=0, stale-if-error=0")], Some(NotStored::NoFreshness)),
-        (GET, &[("Cache-Control", "s-maxage=0, stale-if-error=5")], Some(NotStored::NoFreshness)),
+        (GET, &[("Cache-Control", "s-maxage=0, stale-if-error=5")], none),
+        (GET, &[("Cache-Control", "s-maxage=0")], Some(NotStored::NoFreshness)),
     ] {
         assert_eq!(why(asked, 200, lines), want, "{asked:?} {lines:?}");
     }
@@ -236,7 +237,9 @@ fn a_table_of_uses() {
         ("max-age=10, proxy-revalidate", "max-stale", 10, Validate(Why::Stale)),
         ("s-maxage=10", "max-stale", 10, Validate(Why::Stale)),
         ("max-age=10, must-revalidate, stale-while-revalidate=60", "", 10, Validate(Why::Stale)),
-        ("s-maxage=10, stale-while-revalidate=60", "", 10, Validate(Why::Stale)),
+        // What the response itself allows beside it, as many do, is meant.
+        ("s-maxage=10, stale-while-revalidate=60", "", 10, StaleWhileRevalidate { ttl_s: 0 }),
+        ("s-maxage=10, stale-while-revalidate=60", "max-stale", 70, Validate(Why::Stale)),
         // RFC 5861, section 3
         ("max-age=10, stale-while-revalidate=5", "", 9, Fresh { ttl_s: 1 }),
         ("max-age=10, stale-while-revalidate=5", "", 10, StaleWhileRevalidate { ttl_s: 0 }),
@@ -276,7 +279,9 @@ fn the_grace_is_for_responses_that_say_nothing_themselves() {
         ("max-age=10, must-revalidate", 10, false, false),
         ("max-age=10, must-revalidate, stale-if-error=60", 10, false, false),
         ("max-age=10, proxy-revalidate", 10, false, false),
-        ("s-maxage=10, stale-if-error=60", 10, false, false),
+        ("s-maxage=10, stale-if-error=60", 10, false, true),
+        ("s-maxage=10, stale-if-error=60", 70, false, false),
+        ("s-maxage=10", 10, false, false),
         ("max-age=10, no-cache", 10, false, false),
         ("max-age=10, no-cache", 0, false, false),
         // Fresh: nothing is stale yet that could be forbidden.

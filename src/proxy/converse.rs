@@ -159,7 +159,7 @@ impl Conversation<'_> {
             caching: self.caching,
             request: self.received.fields(),
             progress,
-            lines: Vec::new(),
+            lines: core.take_lines(),
             record: self.record,
         };
         let Some((source, client_watch)) = from_client.filter(|_| !self.admitted.whole) else {
