@@ -89,8 +89,11 @@ impl Caching {
     /// A response that cannot be stored. Whoever waits for it fetches for itself.
     fn not_stored(&mut self, status: u16, request: Fields<'_>, why: &'static str) -> Judgement {
         let shared = self.ticket.as_ref().is_some_and(Ticket::is_shared);
-        if let Some(ticket) = self.ticket.take() {
-            ticket.not_shared(self.key(), !is_failure(status));
+        match self.ticket.take() {
+            // A failure says nothing about the resource.
+            Some(ticket) if is_failure(status) => ticket.ended_unshared(),
+            Some(ticket) => ticket.not_shared(self.key(), (200..300).contains(&status)),
+            None => {}
         }
         if let Some(report) = &mut self.report {
             report.detail = Some(why);

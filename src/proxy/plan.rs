@@ -88,7 +88,8 @@ pub(super) async fn plan(
             Needs::Fetch { alone } => alone || look == LOOKS_MAX,
         };
         let marked = found.entry.as_ref().is_some_and(|entry| entry.alone_until_ms > caching.requested_ms);
-        if alone || marked {
+        // A response to credentials is seldom for others: they are not made to wait for it.
+        if alone || marked || caching.authorized {
             caching.ticket = Some(planning.cache.store.alone(found.moment));
             return Plan::Fetch;
         }

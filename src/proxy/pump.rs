@@ -20,9 +20,6 @@ use crate::upstream::Connection;
 /// The longest segment.
 const SEGMENT_BYTES_MAX: usize = 64 * 1024;
 
-/// How much of a response that is too large to be kept its readers may lie apart, at least.
-const APART_BYTES_MIN: usize = 256 * 1024;
-
 /// A response that is being fetched into the cache.
 pub(super) struct Pump {
     pub(super) head: Arc<Head>,
@@ -61,11 +58,15 @@ impl Pump {
     /// Takes content; whoever reads along sees it at once.
     pub(super) fn take(&mut self, cache: &CachePart, content: &[u8]) {
         for piece in content.chunks(SEGMENT_BYTES_MAX) {
-            self.make_room(cache, piece.len());
-            let kept = cache.store.make(Segment::cost(piece.len()), |ledger| Segment::new(ledger, piece));
-            let segment = kept.unwrap_or_else(|| {
-                self.segments.outgrown = true;
-                Segment::passing(piece)
+            let most = cache.response_bytes_max;
+            if self.segments.outgrown || self.segments.bytes + piece.len() > most {
+                self.let_go(most.saturating_sub(piece.len()));
+            }
+            let make = || cache.store.make(Segment::cost(piece.len()), |ledger| Segment::new(ledger, piece));
+            let segment = make().unwrap_or_else(|| {
+                // The cache has no room for it at all: it passes through.
+                self.let_go(0);
+                make().unwrap_or_else(|| Segment::passing(piece))
             });
             self.segments.bytes += piece.len();
             self.ticket.received(&segment);
@@ -73,22 +74,17 @@ impl Pump {
         }
     }
 
-    /// Lets go of what no longer fits.
-    fn make_room(&mut self, cache: &CachePart, more: usize) {
-        let most = cache.response_bytes_max;
-        self.segments.outgrown |= self.segments.bytes + more > most;
-        if !self.segments.outgrown {
-            return;
-        }
-        let most = most.max(APART_BYTES_MIN);
+    /// Gives up storing the response, and lets go of what came first, until at most so many bytes are
+    /// left: readers may not lie further apart.
+    fn let_go(&mut self, bytes_max: usize) {
         let mut gone = 0;
-        // Something always goes, so that nobody joins what has lost its beginning in the ledger.
-        while (gone == 0 || self.segments.bytes + more > most)
+        while (gone == 0 || self.segments.bytes > bytes_max)
             && let Some(segment) = self.segments.list.pop_front()
         {
             self.segments.bytes -= segment.bytes().len();
             gone += 1;
         }
+        self.segments.outgrown = true;
         self.ticket.let_go(gone);
     }
 

@@ -36,7 +36,7 @@ impl Store {
             Message::Begin { key, selecting, selecting_hash, seen, id, reply } => {
                 let selecting = (selecting_hash, &*selecting);
                 let (begun, moment) = self.begin_here(key.borrowed(), selecting, seen, id);
-                reply.send(Reply::Begun { begun, moment });
+                reply.send(Reply::Begun { begun, moment, id, owner: self.place });
             }
             Message::Store { key, begun, stored, id } => self.store_here(key, begun, stored, id),
             Message::NotShared { key, supersedes, id } => {
@@ -152,7 +152,15 @@ impl Store {
                 }
                 Answer::Found(Found { entry, moment })
             }
-            Reply::Begun { begun, moment } => Answer::Begun(begun, moment),
+            Reply::Begun { begun, moment, id, owner } => {
+                // Others may ask for it before whoever asked runs again.
+                match begun == Begun::Fetch {
+                    true if self.questions.borrow().contains_key(&number) => self.open_source(id),
+                    true => self.send(owner, Message::Land { id }),
+                    false => {}
+                }
+                Answer::Begun(begun, moment)
+            }
             Reply::Subscribed { id, history } => Answer::Subscribed(self.begin_mirror(id, history)),
             Reply::Done => Answer::Done,
         };

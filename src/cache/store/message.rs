@@ -56,8 +56,8 @@ pub(crate) struct SentEntry {
 pub(crate) enum Reply {
     /// What is stored for a key; none if nothing is. The asking core may keep a copy.
     Found { key: SentKey, entry: Option<SentEntry>, moment: Moment },
-    /// Whether to fetch, or whom to join.
-    Begun { begun: Begun, moment: Moment },
+    /// Whether the core that asked fetches, or whom to join.
+    Begun { begun: Begun, moment: Moment, id: FillId, owner: usize },
     /// All steps that the fetch has taken so far; the others follow.
     Subscribed { id: FillId, history: Vec<Update> },
     /// It is done; or there is nothing to say, for what was asked about has ended.

@@ -219,7 +219,11 @@ impl Store {
         let selecting_hash = self.hash(selecting);
         loop {
             let (begun, moment) = if owner == self.place {
-                self.begin_here(key, (selecting_hash, selecting), seen, id)
+                let (begun, moment) = self.begin_here(key, (selecting_hash, selecting), seen, id);
+                if begun == Begun::Fetch {
+                    self.open_source(id);
+                }
+                (begun, moment)
             } else {
                 let (number, reply) = self.question();
                 let (key, selecting) = (SentKey::of(key), selecting.into());
@@ -230,7 +234,11 @@ impl Store {
                 }
             };
             match begun {
-                Begun::Fetch => return Begin::Fetch(self.open_source(key, moment, id)),
+                Begun::Fetch => {
+                    let fill = self.sources.borrow().get(&id.number).map(|source| source.fill.clone());
+                    let fill = fill.unwrap_or_else(Fill::new);
+                    return Begin::Fetch(Ticket::shared(self.this.clone(), moment, id, owner, fill));
+                }
                 Begun::Alone => return Begin::Fetch(self.alone(moment)),
                 Begun::Changed => return Begin::Changed,
                 Begun::Join(other) => {
@@ -248,10 +256,10 @@ impl Store {
         Ticket::alone(self.this.clone(), begun)
     }
 
-    fn open_source(&self, key: KeyRef<'_>, begun: Moment, id: FillId) -> Ticket {
-        let fill = Fill::new();
-        self.sources.borrow_mut().insert(id.number, Source { fill: fill.clone(), subscribers: Vec::new() });
-        Ticket::shared(self.this.clone(), begun, id, self.owner(key.hash), fill)
+    /// Lets others read along with a fetch of this core's.
+    fn open_source(&self, id: FillId) {
+        let source = Source { fill: Fill::new(), subscribers: Vec::new() };
+        self.sources.borrow_mut().insert(id.number, source);
     }
 
     fn begin_here(&self, key: KeyRef<'_>, selecting: (u64, &[u8]), seen: u64, id: FillId) -> (Begun, Moment) {

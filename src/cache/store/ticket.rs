@@ -107,12 +107,13 @@ impl Ticket {
         }
     }
 
-    /// The response is not for sharing: those who wait fetch for themselves, and so do those who come.
+    /// The response is not for sharing: those who wait fetch for themselves, and so do those who come for a
+    /// while. One that `supersedes` what is stored takes its place. What nobody could wait for says nothing
+    /// about what others would get.
     pub(crate) fn not_shared(mut self, key: KeyRef<'_>, supersedes: bool) {
         self.end(&Update::NotShared);
-        let Some(store) = self.store.upgrade() else { return };
-        let shared = self.shared.take();
-        let id = shared.as_ref().map(|shared| shared.id);
+        let (Some(Shared { id, .. }), Some(store)) = (self.shared.take(), self.store.upgrade()) else { return };
+        let id = Some(id);
         let owner = store.owner(key.hash);
         if owner == store.place {
             store.not_shared_here(key, supersedes, id);
@@ -124,6 +125,12 @@ impl Ticket {
     /// The fetch failed, or broke off.
     pub(crate) fn failed(mut self, reason: Reason) {
         self.fail(reason);
+    }
+
+    /// The response is not for sharing, this time: those who wait fetch for themselves.
+    pub(crate) fn ended_unshared(mut self) {
+        self.end(&Update::NotShared);
+        self.land();
     }
 
     /// The response has ended well, but nothing of it stays.
