@@ -38,7 +38,10 @@ struct Segments {
     list: VecDeque<Arc<Segment>>,
     /// Bytes in the list.
     bytes: usize,
-    /// Too much has come, or there is no room: some of the list is gone, and so it will not be stored.
+    /// How far the readers of a response may lie apart that will not be stored: as much as could have
+    /// been; nothing where the cache has no room at all.
+    apart_max: usize,
+    /// More has come than that.
     outgrown: bool,
 }
 
@@ -50,42 +53,44 @@ impl Pump {
         ticket: Ticket,
         (key, hash): (Vec<u8>, u64),
         persists: bool,
+        bytes_max: usize,
     ) -> Pump {
         ticket.answered(&head);
-        Pump { head, decoder, ticket, key, hash, persists, segments: Segments::default() }
+        let segments = Segments { apart_max: bytes_max, ..Segments::default() };
+        Pump { head, decoder, ticket, key, hash, persists, segments }
     }
 
     /// Takes content; whoever reads along sees it at once.
     pub(super) fn take(&mut self, cache: &CachePart, content: &[u8]) {
         for piece in content.chunks(SEGMENT_BYTES_MAX) {
-            let most = cache.response_bytes_max;
-            if self.segments.outgrown || self.segments.bytes + piece.len() > most {
-                self.let_go(most.saturating_sub(piece.len()));
-            }
-            let make = || cache.store.make(Segment::cost(piece.len()), |ledger| Segment::new(ledger, piece));
-            let segment = make().unwrap_or_else(|| {
-                // The cache has no room for it at all: it passes through.
-                self.let_go(0);
-                make().unwrap_or_else(|| Segment::passing(piece))
+            let kept = cache.store.make(Segment::cost(piece.len()), |ledger| Segment::new(ledger, piece));
+            let segment = kept.unwrap_or_else(|| {
+                self.segments.apart_max = 0;
+                Segment::passing(piece)
             });
             self.segments.bytes += piece.len();
+            self.segments.outgrown |= self.segments.bytes > self.segments.apart_max;
             self.ticket.received(&segment);
             self.segments.list.push_back(segment);
         }
     }
 
-    /// Gives up storing the response, and lets go of what came first, until at most so many bytes are
-    /// left: readers may not lie further apart.
-    fn let_go(&mut self, bytes_max: usize) {
+    /// Lets go of what came first of a response that is not going to be stored, once the reader who is
+    /// furthest on has it all. Says whether there is any reader left.
+    async fn let_go(&mut self) -> bool {
+        let Some(fill) = self.ticket.fill().cloned() else { return false };
+        if !fill.caught_up().await {
+            return false;
+        }
         let mut gone = 0;
-        while (gone == 0 || self.segments.bytes > bytes_max)
+        while (gone == 0 || self.segments.bytes > self.segments.apart_max)
             && let Some(segment) = self.segments.list.pop_front()
         {
             self.segments.bytes -= segment.bytes().len();
             gone += 1;
         }
-        self.segments.outgrown = true;
         self.ticket.let_go(gone);
+        true
     }
 
     /// Stores what is complete.
@@ -140,11 +145,7 @@ impl Pump {
         let mut last = window.len();
         let mut overrun = false;
         while !self.decoder.is_done() {
-            if self.segments.outgrown
-                && let Some(fill) = self.ticket.fill().cloned()
-                && !fill.caught_up().await
-            {
-                // It is not kept, and nobody reads it any more.
+            if self.segments.outgrown && !self.let_go().await {
                 return Err(Reason::ClientClosed);
             }
             let used = std::mem::replace(window, core.buffers.take(Class::Small));

@@ -247,7 +247,8 @@ impl Respond<'_> {
         window.consume(head_length);
         let reading = ticket.reading();
         let key = (self.caching.key.clone(), self.caching.hash);
-        let mut pump = Pump::new(kept.clone(), Decoder::new(length), ticket, key, persists);
+        let decoder = Decoder::new(length);
+        let mut pump = Pump::new(kept.clone(), decoder, ticket, key, persists, cache.response_bytes_max);
         let step = match pump.decoder.step(window.bytes_mut()) {
             Ok(step) => step,
             Err(fault) => {
