@@ -112,7 +112,9 @@ impl Ticket {
     /// about what others would get.
     pub(crate) fn not_shared(mut self, key: KeyRef<'_>, supersedes: bool) {
         self.end(&Update::NotShared);
-        let (Some(Shared { id, .. }), Some(store)) = (self.shared.take(), self.store.upgrade()) else { return };
+        let (Some(Shared { id, .. }), Some(store)) = (self.shared.take(), self.store.upgrade()) else {
+            return;
+        };
         let id = Some(id);
         let owner = store.owner(key.hash);
         if owner == store.place {
