@@ -1,5 +1,5 @@
-//! Ringway is an HTTP reverse proxy for Linux, on its way to a caching one: one io_uring runtime pinned
-//! to each core, and nothing shared between them on the path of a request.
+//! Ringway is a caching HTTP reverse proxy for Linux: one io_uring runtime pinned to each core, and nothing
+//! shared between them on the path of a request but stored responses, which never change.
 //!
 //! # The problem
 //!
@@ -15,8 +15,8 @@
 //! ```text
 //!   5  cli  server           processes, threads, wiring
 //!   4  proxy                 the story of one exchange: the only place that strings steps together
-//!   3  net  upstream::{pool, connect}     the only code that names the runtime's I/O
-//!   2  filter  content  upstream          pure decisions; siblings do not know each other
+//!   3  net  cache::store  upstream::{pool, connect}     the only code that names the runtime's I/O
+//!   2  filter  cache  content  upstream   pure decisions; siblings do not know each other
 //!   1  h1  config            bytes to values, text to values
 //!   0  http  limits  clock  error  observe    vocabulary
 //! ```
@@ -28,6 +28,7 @@
 //! - `proxy` receives a head and leads the exchange through its steps.
 //! - [`h1`] turns bytes into heads and content, and back ([`h1::framing`] alone decides lengths).
 //! - [`filter`] decides whether a request is served, and whom to believe.
+//! - [`cache`] says what is stored and may be used, what may be stored, and who fetches what.
 //! - [`upstream`] chooses an endpoint, keeps connections, and decides what may be sent again.
 //! - [`content`] writes the proxy's own answers; [`observe`] counts and logs.
 //! - [`error`] is the table of every reason for which an exchange can end.
@@ -37,13 +38,16 @@
 //!
 //! - Layers 0 to 2 do no I/O, read no clock and hold no globals: time comes in as an argument, reasons
 //!   go out as values.
-//! - A core's state belongs to its thread. Threads talk by messages; no lock is taken on a worker.
+//! - A core's state belongs to its thread. Threads talk by messages; no lock is taken on a worker. What
+//!   is stored in the cache is immutable, and freed by whoever lets go of it last.
 //! - A head stays in the buffer it was received into, and its parts are spans over that buffer. What
 //!   is forwarded is written anew from them, never passed on as raw bytes.
 //! - Content passes through one window: it is read, framed where it lies, and written, and only then
 //!   is more read. Memory per exchange does not grow with its content.
 //! - A connection to an upstream is used again only if its last response was framed to the end.
-//! - Nothing here knows TLS, HTTP/2 or a cache yet.
+//! - What the cache holds is bounded by one ledger over all cores, and nothing that it holds was made
+//!   without a charge in it.
+//! - Nothing here knows TLS or HTTP/2 yet.
 
 pub mod cache;
 pub mod cli;

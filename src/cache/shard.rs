@@ -1,7 +1,7 @@
 //! The stored responses of the keys that one core owns, and which fetches are under way for them.
 //!
-//! Pure: it is told the time and who asks, and says what is to be told to others. See [`super::store`]
-//! for the messages between cores.
+//! Pure: it is told the time and who asks, and says what is to be told to others. See
+//! `cache::store` for the messages between cores.
 //!
 //! ```text
 //!   begin ─▶ Fetch ─▶ land ─┬─▶ store ─▶ entry       (others Join until it lands)

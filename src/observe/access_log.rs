@@ -1,6 +1,6 @@
 //! The access log: one line per exchange, written into memory; somebody else carries it out.
 //!
-//! Two formats. `combined` is the line that log tools have read for decades, with five values behind
+//! Two formats. `combined` is the line that log tools have read for decades, with six values behind
 //! it: `upstream request-id connect/first-byte/total reason cache`, times in milliseconds. `json` is one
 //! object per line.
 

@@ -6,12 +6,15 @@
 //!                    ▼
 //!                parking lot (no task, no buffer)
 //!
-//!   exchange     admit ─▶ fetch ───────────────────────────────────────────────────┐
-//!                           │ choose an endpoint, connect or reuse                 │ refusal
-//!                           ▼                                                      ▼
-//!                         converse: send ─┬▶ respond: head, content          an answer of ours
-//!                           ▲             └▶ upload: content, beside it
-//!                           └── again, where that is safe ◀── failed unanswered
+//!   exchange     admit ─▶ plan ─┬─ stored, or being fetched ─▶ serve
+//!                               │                                ▲
+//!                               ▼                                │ a stored response will do
+//!                             fetch ─────────────────────────────┼─────────────────┐
+//!                               │ choose an endpoint, connect or reuse             │ refusal
+//!                               ▼                                │                 ▼
+//!                             converse: send ─┬▶ respond ─▶ judge ─┬▶ content   an answer of ours
+//!                               ▲             └▶ upload, beside it └▶ pump: into the cache
+//!                               └── again, where that is safe ◀── failed unanswered
 //! ```
 //!
 //! Everything here belongs to one core and is never shared with another.
