@@ -47,14 +47,14 @@ use super::stored::Stored;
 const TOUCH_MS: u64 = 1000;
 
 /// How many entries of other cores a core keeps a copy of.
-const COPIES_MAX: usize = 1024;
+const COPIES_MAX: usize = 4096;
 
 /// How long the other tasks of a core have between two steps of something long.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The shards leave this part of the cache's bytes free: for fetches under way, and for evicted responses
 /// that somebody is still reading.
-const SLACK: usize = 16;
+const SLACK: usize = 32;
 
 /// Room that is made at a time, where there is none left.
 const ROOM_BYTES: usize = 64 * 1024;
@@ -152,7 +152,7 @@ impl Store {
         let bytes_max = shared.ledger.bytes_max();
         let shard = Shard::new(&shared.ledger, (bytes_max - bytes_max / SLACK) / cores);
         // Many cores must not fill a small cache with copies alone.
-        let copies_max = COPIES_MAX.min(bytes_max / cores / SLACK / 1024).max(1);
+        let copies_max = COPIES_MAX.min(bytes_max / cores / 16 / 1024).max(1);
         let copies = Cache::with(
             copies_max,
             copies_max as u64,
