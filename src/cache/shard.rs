@@ -274,8 +274,8 @@ impl Shard {
         for other in found.iter().flat_map(|found| &found.entry.variants) {
             let same = other.head.vary() == variants[0].head.vary()
                 && other.head.selecting() == variants[0].head.selecting();
-            weight += other.weight();
-            if !same && variants.len() < VARIANTS_MAX && weight <= most {
+            if !same && variants.len() < VARIANTS_MAX && weight + other.weight() <= most {
+                weight += other.weight();
                 variants.push(other.clone());
             }
         }
