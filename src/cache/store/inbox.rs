@@ -22,7 +22,7 @@ impl Store {
         self.shared.outlets[self.place].try_iter().for_each(|message| self.see_to(message));
     }
 
-    fn see_to(&self, message: Message) {
+    pub(super) fn see_to(&self, message: Message) {
         match message {
             Message::Ask { key, core, reply } => {
                 let shard = self.shard.borrow();

@@ -424,3 +424,7 @@ impl SentKey {
         KeyRef { hash: self.hash, text: &self.text }
     }
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;
