@@ -294,3 +294,7 @@ impl Drop for Reading {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "fill_tests.rs"]
+mod tests;

@@ -32,3 +32,7 @@ pub mod shard;
 pub(crate) mod store;
 pub mod stored;
 pub mod vary;
+
+#[cfg(test)]
+#[path = "sample_tests.rs"]
+pub(crate) mod sample;

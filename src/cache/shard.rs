@@ -282,8 +282,8 @@ impl Shard {
         for other in found.iter().flat_map(|found| &found.entry.variants) {
             let same = other.head.vary() == variants[0].head.vary()
                 && other.head.selecting() == variants[0].head.selecting();
-            weight += other.weight();
-            if !same && variants.len() < VARIANTS_MAX && weight <= most {
+            if !same && variants.len() < VARIANTS_MAX && weight + other.weight() <= most {
+                weight += other.weight();
                 variants.push(other.clone());
             }
         }
@@ -383,9 +383,9 @@ impl Shard {
     /// Evicts a step's worth for a response of that weight that is about to be stored. Says whether
     /// there is room now.
     pub fn make_room(&mut self, weight: usize) -> bool {
-        let used = self.weight();
-        let surplus = (used + weight).saturating_sub(self.bytes_max);
-        if surplus == 0 || used == 0 {
+        let surplus = (self.weight() + weight).saturating_sub(self.bytes_max);
+        // Nothing goes for what is too large to be stored, and would not fit however much went.
+        if surplus == 0 || weight > self.bytes_max / 2 {
             return true;
         }
         self.shed(surplus.min(STEP_BYTES));

@@ -22,7 +22,7 @@ impl Store {
         self.shared.outlets[self.place].try_iter().for_each(|message| self.see_to(message));
     }
 
-    fn see_to(&self, message: Message) {
+    pub(super) fn see_to(&self, message: Message) {
         match message {
             Message::Ask { key, core, reply } => {
                 let shard = self.shard.borrow();
@@ -46,8 +46,10 @@ impl Store {
             Message::Landed { number } => drop(self.sources.borrow_mut().remove(&number)),
             Message::Touch { key } => self.shard.borrow().touch(key.borrowed()),
             Message::Invalidate { key, reply } => self.invalidate_here(key.borrowed(), reply),
-            // The end of `until` drops here, which is what whoever waits for it waits for.
-            Message::Forget { key, until: _until } => drop(self.copies.borrow_mut().remove(&key.borrowed())),
+            // Both ends drop here, which is what whoever waits for it waits for.
+            Message::Forget { key, until: _until, unheard: _unheard } => {
+                drop(self.copies.borrow_mut().remove(&key.borrowed()));
+            }
             Message::Subscribe { id, core, reply } => {
                 if let Some(source) = self.sources.borrow_mut().get_mut(&id.number) {
                     reply.send(Reply::Subscribed { id, history: source.fill.history() });
@@ -109,9 +111,22 @@ impl Store {
         }
     }
 
-    fn invalidate_here(&self, key: KeyRef<'_>, reply: ReplyTo) {
+    /// Removes what is stored for a key, and answers once no core has a copy of it. An earlier change may
+    /// have told cores to let theirs go that have not heard of it yet.
+    pub(super) fn invalidate_here(&self, key: KeyRef<'_>, reply: ReplyTo) {
         self.shard.borrow_mut().invalidate(key);
-        self.tell_forgotten(Some(&Arc::new(reply)));
+        let until = Arc::new(reply);
+        for core in 0..self.unheard.len() {
+            if Arc::strong_count(&self.unheard[core]) > 1 {
+                self.send_forget(core, key, Some(&until));
+            }
+        }
+        self.tell_forgotten(Some(&until));
+    }
+
+    fn send_forget(&self, core: usize, key: KeyRef<'_>, until: Option<&Arc<ReplyTo>>) {
+        let (until, unheard) = (until.cloned(), self.unheard[core].clone());
+        self.send(core, Message::Forget { key: SentKey::of(key), until, unheard });
     }
 
     /// Tells the holders of copies which of them have to go. When all have done so, the last end of
@@ -124,8 +139,7 @@ impl Store {
         for (key, holders) in forgotten {
             let cores = (0..self.shared.inboxes.len()).filter(|&core| core != self.place);
             for core in cores.filter(|&core| holders & holder_bit(core) != 0) {
-                let key = SentKey::of(key.borrowed());
-                self.send(core, Message::Forget { key, until: until.cloned() });
+                self.send_forget(core, key.borrowed(), until);
             }
         }
     }

@@ -33,8 +33,9 @@ pub(crate) enum Message {
     Touch { key: SentKey },
     /// To the owner: a request has changed this resource.
     Invalidate { key: SentKey, reply: ReplyTo },
-    /// From the owner: copies of this entry go. Whoever waits for that holds the other end of `until`.
-    Forget { key: SentKey, until: Option<Arc<ReplyTo>> },
+    /// From the owner: copies of this entry go. Whoever waits for that holds the other end of `until`;
+    /// `unheard` is there for as long as the message is.
+    Forget { key: SentKey, until: Option<Arc<ReplyTo>>, unheard: Arc<()> },
     /// To the core that fetches: this core has readers for it.
     Subscribe { id: FillId, core: usize, reply: ReplyTo },
     /// From the core that fetches: its fetch took a step.

@@ -140,6 +140,8 @@ pub(crate) struct Store {
     sources: RefCell<HashMap<u64, Source>>,
     mirrors: RefCell<HashMap<FillId, Rc<Fill>>>,
     questions: RefCell<HashMap<u64, Question>>,
+    /// For each core, more than one if it was told to forget something and has not heard it yet.
+    unheard: Box<[Arc<()>]>,
     next: Cell<u64>,
     /// The wall clock in milliseconds since 1970, as of the last tick.
     now_ms: Cell<u64>,
@@ -169,6 +171,7 @@ impl Store {
             sources: RefCell::default(),
             mirrors: RefCell::default(),
             questions: RefCell::default(),
+            unheard: (0..cores).map(|_| Arc::default()).collect(),
             next: Cell::new(0),
             now_ms: Cell::new(now_ms),
         })
@@ -289,12 +292,8 @@ impl Store {
     pub(crate) async fn invalidate(&self, key: KeyRef<'_>) {
         let owner = self.owner(key.hash);
         if owner == self.place {
-            self.shard.borrow_mut().invalidate(key);
-            if !self.shard.borrow().has_forgotten() {
-                return;
-            }
             let (number, reply) = self.question();
-            self.tell_forgotten(Some(&Arc::new(reply)));
+            self.invalidate_here(key, reply);
             self.answer(number).await;
         } else {
             self.copies.borrow_mut().remove(&key);
@@ -433,3 +432,7 @@ impl SentKey {
         KeyRef { hash: self.hash, text: &self.text }
     }
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;
