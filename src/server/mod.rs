@@ -15,6 +15,7 @@ mod driver;
 mod listen;
 mod log;
 mod purge;
+mod report;
 mod resolve;
 mod worker;
 
@@ -73,6 +74,8 @@ enum Event {
     /// A purge has been ordered. `done` hears how many responses it met; it goes away without a word if
     /// the purge failed.
     Purge { purge: Purge, done: flume::Sender<u64> },
+    /// Somebody wants to know what the cores have counted and hold; as with a purge.
+    Report { done: flume::Sender<Vec<report::Report>> },
     /// The endpoints have other addresses now.
     Endpoints(Vec<Endpoint>),
     /// A worker has started.
@@ -92,6 +95,8 @@ enum Order {
     Endpoints(Arc<[Endpoint]>),
     /// Remove what is meant in this round, and tell `done` how many responses that were.
     Purge { purge: Arc<Purge>, round: Round, done: flume::Sender<u64> },
+    /// Tell `done` what there is to tell.
+    Report { done: flume::Sender<report::Report> },
 }
 
 /// How long the workers have to cut what is open when they must end at once.
@@ -131,7 +136,7 @@ pub fn run(
     let facts = admin::Facts {
         cores: started.cores.clone(),
         driver: started.driver.clone(),
-        has_cache: settings.cache.is_some(),
+        cache_bytes_max: settings.cache.as_ref().map(|cache| cache.bytes),
     };
     let admin = door.map(|door| door.serve(facts, events)).transpose()?;
     on_start(&started);
@@ -157,7 +162,7 @@ fn wait_for_start(
             Ok(Event::Ended(Err(why))) => return Err(RunError::Failed(why)),
             Ok(Event::Note(note)) => on_note(&note),
             Ok(Event::Stop) => return Err(RunError::Failed("stopped before it had started".to_owned())),
-            Ok(Event::Endpoints(_) | Event::Purge { .. } | Event::Ended(Ok(_))) => {}
+            Ok(Event::Endpoints(_) | Event::Purge { .. } | Event::Report { .. } | Event::Ended(Ok(_))) => {}
             Err(_) => break,
         }
     }
@@ -197,6 +202,7 @@ fn control(
             Ok(Event::Note(note)) => on_note(&note),
             Ok(Event::Endpoints(endpoints)) => tell_all(&Order::Endpoints(endpoints.into())),
             Ok(Event::Purge { purge, done }) => purge::start(workers, purge, done),
+            Ok(Event::Report { done }) => report::start(workers, done),
             Ok(Event::Ended(Ok(counted))) => {
                 totals.merge(&counted);
                 running -= 1;

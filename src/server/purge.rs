@@ -49,14 +49,19 @@ fn run(workers: &[Handle], purge: &Arc<Purge>, time: Duration) -> Option<u64> {
     Some(count)
 }
 
-/// Waits for the answer of one worker. One that has ended serves nothing, and so has nothing to remove.
-fn wait(worker: &Handle, answer: &flume::Receiver<u64>, is_time: impl Fn() -> bool) -> Option<u64> {
+/// Waits for the answer of one worker. One that has ended serves nothing, and so has nothing to remove or
+/// to tell.
+pub(super) fn wait<T: Default>(
+    worker: &Handle,
+    answer: &flume::Receiver<T>,
+    is_time: impl Fn() -> bool,
+) -> Option<T> {
     loop {
         match answer.recv_timeout(STEP) {
-            Ok(count) => return Some(count),
-            Err(flume::RecvTimeoutError::Disconnected) => return Some(0),
+            Ok(answer) => return Some(answer),
+            Err(flume::RecvTimeoutError::Disconnected) => return Some(T::default()),
             // The order may lie where nobody takes it from any more.
-            Err(flume::RecvTimeoutError::Timeout) if worker.has_ended() => return Some(0),
+            Err(flume::RecvTimeoutError::Timeout) if worker.has_ended() => return Some(T::default()),
             Err(flume::RecvTimeoutError::Timeout) if is_time() => {}
             Err(flume::RecvTimeoutError::Timeout) => return None,
         }

@@ -12,6 +12,7 @@ use core_affinity::CoreId;
 use futures_util::FutureExt;
 
 use super::listen::Group;
+use super::report::Report;
 use super::{Event, Order, RunError, driver, spawn};
 use crate::cache::purge::{Purge, Round};
 use crate::cache::store::{Shared, Store};
@@ -162,9 +163,21 @@ async fn obey(core: &Core, orders: &flume::Receiver<Order>) {
         match order {
             Order::Endpoints(endpoints) => core.replace_endpoints(endpoints.iter().cloned().collect()),
             Order::Purge { purge, round, done } => purge_here(core, &purge, round, &done).await,
+            Order::Report { done } => drop(done.send(report(core))),
             Order::Drain | Order::Cut => return,
         }
     }
+}
+
+/// What there is to tell of this core.
+fn report(core: &Core) -> Report {
+    let mut report = Report { connections: core.connections(), ..Report::default() };
+    report.totals.add(&core.counters);
+    if let Some(cache) = &core.cache {
+        report.cache_bytes = cache.store.held();
+        (report.cache_entries, report.cache_evicted) = cache.store.entries();
+    }
+    report
 }
 
 /// Purges on this core. Whoever asked may have stopped waiting.

@@ -363,6 +363,12 @@ impl Store {
         self.shared.ledger.held()
     }
 
+    /// How many keys with something stored this core owns, and how many of them were evicted so far.
+    pub(crate) fn entries(&self) -> (usize, u64) {
+        let shard = self.shard.borrow();
+        (shard.len(), shard.evicted())
+    }
+
     /// Whether this core owns a key.
     pub(crate) fn owns(&self, hash: u64) -> bool {
         self.owner(hash) == self.place

@@ -11,10 +11,14 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 
 use super::gate::{Caller, Denied, Gate};
-use super::wire::{CLEAR, CONTENT_BYTES_MAX, Failed, PURGE, PurgeRequest, Purged, STATUS, Status};
+use super::wire::{
+    CLEAR, CONTENT_BYTES_MAX, CacheStatus, Failed, PURGE, PurgeRequest, Purged, STATUS, Status, WorkerStatus,
+};
 use super::{Event, Facts};
 use crate::cache::purge::Purge;
 use crate::clock::{Clock, Moment};
+use crate::observe::Totals;
+use crate::server::report::Report;
 
 /// How long the content of a request may take.
 const CONTENT_TIME: Duration = Duration::from_secs(3);
@@ -60,7 +64,7 @@ impl Desk {
             return Ok(response);
         }
         Ok(match request.method() == Method::GET {
-            true => json(StatusCode::OK, &self.status()),
+            true => json(StatusCode::OK, &self.status().await),
             false => match self.purge(request, &path).await {
                 Ok(purged) => json(StatusCode::OK, &purged),
                 Err(why) => failure(why),
@@ -77,7 +81,13 @@ impl Desk {
         response
     }
 
-    fn status(&self) -> Status<'_> {
+    async fn status(&self) -> Status<'_> {
+        let reports = self.reports().await;
+        let worker = |(report, &core): (&Report, &usize)| WorkerStatus {
+            core,
+            connections: report.connections,
+            requests: report.totals.requests,
+        };
         Status {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
@@ -85,7 +95,18 @@ impl Desk {
             cores: &self.facts.cores,
             driver: &self.facts.driver,
             refused: self.refused.load(Ordering::Relaxed),
+            workers: reports
+                .as_deref()
+                .map(|reports| reports.iter().zip(&self.facts.cores).map(worker).collect()),
+            cache: self.facts.cache_bytes_max.zip(reports).map(|(max, reports)| cache_status(max, &reports)),
         }
+    }
+
+    /// What the cores say about themselves; none if one of them does not answer.
+    async fn reports(&self) -> Option<Vec<Report>> {
+        let (done, reports) = flume::bounded(1);
+        self.events.send(Event::Report { done }).ok()?;
+        reports.recv_async().await.ok()
     }
 
     async fn purge(&self, request: Request<Incoming>, path: &str) -> Result<Purged, Failure> {
@@ -93,7 +114,7 @@ impl Desk {
         let bad = |why: String| Failure(StatusCode::BAD_REQUEST, why);
         let asked = PurgeRequest::read(&content).map_err(bad)?;
         let purge = if path == CLEAR { asked.all() } else { asked.some() }.map_err(bad)?;
-        if !self.facts.has_cache {
+        if self.facts.cache_bytes_max.is_none() {
             return Err(Failure(StatusCode::CONFLICT, "the cache is off".to_owned()));
         }
         Ok(Purged { removed: self.carry_out(purge).await? })
@@ -108,6 +129,24 @@ impl Desk {
             let text = "the purge has not reached every core in time; try again";
             Failure(StatusCode::GATEWAY_TIMEOUT, text.to_owned())
         })
+    }
+}
+
+/// What the cores say about the cache, together.
+fn cache_status(bytes_max: usize, reports: &[Report]) -> CacheStatus {
+    let mut totals = Totals::default();
+    reports.iter().for_each(|report| totals.merge(&report.totals));
+    CacheStatus {
+        // Each says what all hold together, a moment apart.
+        bytes: reports.iter().map(|report| report.cache_bytes).max().unwrap_or_default(),
+        bytes_max,
+        entries: reports.iter().map(|report| report.cache_entries).sum(),
+        evicted: reports.iter().map(|report| report.cache_evicted).sum(),
+        hits: totals.cache_hits,
+        misses: totals.cache_misses,
+        stale: totals.cache_stale,
+        revalidated: totals.cache_revalidated,
+        bypassed: totals.cache_bypassed,
     }
 }
 

@@ -56,7 +56,8 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 pub(super) struct Facts {
     pub(super) cores: Vec<usize>,
     pub(super) driver: String,
-    pub(super) has_cache: bool,
+    /// How many bytes the cache may hold, if there is one.
+    pub(super) cache_bytes_max: Option<usize>,
 }
 
 /// An endpoint that callers find already, but that does not answer yet.

@@ -59,6 +59,39 @@ pub(super) struct Status<'a> {
     pub(super) driver: &'a str,
     /// Requests to this endpoint that were refused, because of who sent them.
     pub(super) refused: u64,
+    /// The workers, in the order of their cores; none if one of them does not answer.
+    pub(super) workers: Option<Vec<WorkerStatus>>,
+    /// The cache, over all cores; none if there is none, or if a worker does not answer.
+    pub(super) cache: Option<CacheStatus>,
+}
+
+/// One worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct WorkerStatus {
+    pub(super) core: usize,
+    /// Client connections that are open.
+    pub(super) connections: usize,
+    /// Requests so far.
+    pub(super) requests: u64,
+}
+
+/// The cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct CacheStatus {
+    /// Bytes that it holds: responses, keys, copies and fetches under way.
+    pub(super) bytes: usize,
+    /// Bytes that it may hold.
+    pub(super) bytes_max: usize,
+    /// Keys with something stored.
+    pub(super) entries: usize,
+    /// Keys that were evicted so far.
+    pub(super) evicted: u64,
+    /// Requests so far, by what the cache did about them: see X-Cache.
+    pub(super) hits: u64,
+    pub(super) misses: u64,
+    pub(super) stale: u64,
+    pub(super) revalidated: u64,
+    pub(super) bypassed: u64,
 }
 
 impl PurgeRequest {
