@@ -13,6 +13,8 @@ mod access_log;
 mod admin;
 mod bodies;
 mod buffers;
+mod cache_reports;
+mod cache_storing;
 mod command_line;
 mod fields;
 mod framing;
