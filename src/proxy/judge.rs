@@ -10,7 +10,7 @@ use crate::cache::conditional;
 use crate::cache::directives::ResponseDirectives;
 use crate::cache::freshness;
 use crate::cache::outcome::{Outcome, Report};
-use crate::cache::policy::{self, Asked, Storing};
+use crate::cache::policy::{self, Asked, NotStored, Storing};
 use crate::cache::shard::Entry;
 use crate::cache::store::Ticket;
 use crate::cache::stored::{self, Head, Making, Stored};
@@ -61,8 +61,8 @@ impl Caching {
                 }
                 return Judgement::Serve(source);
             }
-            self.validating = None;
         }
+        let superseded = self.validating.take().is_some();
         if self.ticket.is_none() {
             return Judgement::PassOn;
         }
@@ -82,17 +82,26 @@ impl Caching {
                 self.will_store(&storing, times.received_ms);
                 Judgement::Store(heads)
             }
-            Err(why) => self.not_stored(status, request, why),
+            Err(why) => self.not_stored(status, request, why, superseded),
         }
     }
 
-    /// A response that cannot be stored. Whoever waits for it fetches for itself.
-    fn not_stored(&mut self, status: u16, request: Fields<'_>, why: &'static str) -> Judgement {
+    /// A response that cannot be stored. Whoever waits for it fetches for itself. Only where it was fetched
+    /// to validate a stored one does it take its place: others are for other requests.
+    fn not_stored(
+        &mut self,
+        status: u16,
+        request: Fields<'_>,
+        why: &'static str,
+        superseded: bool,
+    ) -> Judgement {
         let shared = self.ticket.as_ref().is_some_and(Ticket::is_shared);
+        // What is for these credentials, this range or this condition says nothing of what others would get,
+        // and a failure says nothing about the resource.
+        let is_personal = why == NotStored::Authorized.name() || matches!(status, 206 | 304 | 416);
         match self.ticket.take() {
-            // A failure says nothing about the resource.
-            Some(ticket) if is_failure(status) => ticket.ended_unshared(),
-            Some(ticket) => ticket.not_shared(self.key(), (200..300).contains(&status)),
+            Some(ticket) if is_personal || is_failure(status) => ticket.ended_unshared(),
+            Some(ticket) => ticket.not_shared(self.key(), superseded && (200..300).contains(&status)),
             None => {}
         }
         if let Some(report) = &mut self.report {
