@@ -62,7 +62,11 @@ impl Caching {
                 return Judgement::Serve(source);
             }
         }
-        let superseded = self.validating.take().is_some();
+        let superseded = self.validating.take();
+        if self.method == Method::Head {
+            self.described(core, cache, request, came, superseded);
+            return Judgement::PassOn;
+        }
         if self.ticket.is_none() {
             return Judgement::PassOn;
         }
@@ -82,7 +86,7 @@ impl Caching {
                 self.will_store(&storing, times.received_ms);
                 Judgement::Store(heads)
             }
-            Err(why) => self.not_stored(status, request, why, superseded),
+            Err(why) => self.not_stored(status, request, why, superseded.is_some()),
         }
     }
 
@@ -128,6 +132,35 @@ impl Caching {
             && let Some(ticket) = &mut self.ticket
         {
             ticket.unshare();
+        }
+    }
+
+    /// The origin describes in answer to HEAD what it would send to GET. A stored response that agrees is
+    /// freshened, one that does not is stale (RFC 9111, section 4.3.5).
+    fn described(
+        &mut self,
+        core: &Core,
+        cache: &CachePart,
+        request: Fields<'_>,
+        came: Came<'_>,
+        stored: Option<(Rc<Entry>, usize)>,
+    ) {
+        let Some(ticket) = self.ticket.take() else { return };
+        let stored = stored.as_ref().and_then(|(entry, index)| entry.variants.get(*index));
+        let Some(stored) = stored.filter(|_| came.head.status == 200) else { return ticket.ended_unkept() };
+        let mut digits = itoa::Buffer::new();
+        let length = digits.format(stored.body.length()).as_bytes();
+        let agrees = stored.head.status == 200
+            && conditional::agrees(came.fields(), stored.head.validators())
+            && came.fields().first(Name::ContentLength).is_none_or(|said| said == length);
+        let freshened = if agrees { self.freshen(core, cache, request, came, stored) } else { None };
+        let weight = stored.head.text().len();
+        let head = freshened
+            .map(|heads| heads.kept)
+            .or_else(|| cache.store.make(weight, |ledger| stored.head.softly_purged(ledger)));
+        match head {
+            Some(head) => ticket.keep(self.key(), Stored { head, body: stored.body.clone() }),
+            None => ticket.ended_unkept(),
         }
     }
 

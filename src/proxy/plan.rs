@@ -83,8 +83,12 @@ pub(super) async fn plan(
         let alone = match planning.needs(caching, &found) {
             Needs::Nothing(source) => return Plan::Serve(source),
             Needs::Fetch { .. } if caching.directives.only_if_cached => break,
-            // A response to HEAD fills nothing.
-            Needs::Fetch { .. } if caching.method == Method::Head => return Plan::Fetch,
+            Needs::Fetch { .. } if caching.method == Method::Head => {
+                // The response fills nothing, but may freshen what is stored.
+                caching.ticket =
+                    caching.validating.is_some().then(|| planning.cache.store.alone(found.moment));
+                return Plan::Fetch;
+            }
             Needs::Fetch { alone } => alone || look == LOOKS_MAX,
         };
         let marked = found.entry.as_ref().is_some_and(|entry| entry.alone_until_ms > caching.requested_ms);
