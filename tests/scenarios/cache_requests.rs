@@ -104,9 +104,8 @@ fn only_if_cached_never_reaches_the_origin() {
     on_one_and_many_workers(|workers| {
         let origin = tagged("\"a\"", "Cache-Control: max-age=100\r\n");
         let proxy = workers.proxy(&origin);
-        let only = |fields: &str| {
-            proxy.ask(get_with("/", &format!("Cache-Control: only-if-cached{fields}\r\n")))
-        };
+        let only =
+            |fields: &str| proxy.ask(get_with("/", &format!("Cache-Control: only-if-cached{fields}\r\n")));
         let refused = only("");
         assert_eq!(refused.status(), 504);
         assert!(!refused.says_close());

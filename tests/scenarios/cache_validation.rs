@@ -11,8 +11,9 @@ const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 #[test]
 fn conditions_of_clients_are_answered_from_the_cache() {
     on_one_and_many_workers(|workers| {
-        let fields =
-            format!("Cache-Control: max-age=100\r\nETag: W/\"a\"\r\nLast-Modified: {MODIFIED}\r\nX-Other: 1\r\n");
+        let fields = format!(
+            "Cache-Control: max-age=100\r\nETag: W/\"a\"\r\nLast-Modified: {MODIFIED}\r\nX-Other: 1\r\n"
+        );
         let origin = Origin::answering(page(&format!("{fields}Content-Type: text/plain\r\n"), "content"));
         let proxy = workers.proxy(&origin);
         proxy.get("/").expect(200, "content", "MISS");
@@ -70,7 +71,11 @@ fn what_is_stale_is_validated_with_all_that_is_known_of_it() {
         for (fields, tag, date) in [
             ("ETag: \"a\"\r\n", Some("\"a\""), None),
             ("ETag: W/\"a\"\r\n", Some("W/\"a\""), None),
-            ("Last-Modified: Sunday, 06-Nov-94 08:49:37 GMT\r\n", None, Some("Sunday, 06-Nov-94 08:49:37 GMT")),
+            (
+                "Last-Modified: Sunday, 06-Nov-94 08:49:37 GMT\r\n",
+                None,
+                Some("Sunday, 06-Nov-94 08:49:37 GMT"),
+            ),
             (
                 "ETag: \"a\"\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
                 Some("\"a\""),
@@ -84,7 +89,8 @@ fn what_is_stale_is_validated_with_all_that_is_known_of_it() {
             let proxy = workers.proxy(&origin);
             proxy.get("/").expect(200, "content", "MISS");
             // What the client has is its own affair.
-            let asked = get_with("/", &format!("If-None-Match: \"mine\"\r\nIf-Modified-Since: {}\r\n", ago(9)));
+            let asked =
+                get_with("/", &format!("If-None-Match: \"mine\"\r\nIf-Modified-Since: {}\r\n", ago(9)));
             let response = proxy.ask(asked);
             assert_eq!((response.x_cache(), origin.requests().len()), ("REVALIDATED", 2));
             assert_eq!(conditions(&origin), (tag.map(str::to_owned), date.map(str::to_owned)));
