@@ -1,7 +1,7 @@
 //! What a request may ask of the cache (RFC 9111, section 5.2.1).
 
 use crate::support::cached::{Workers, bare, counting, has_condition, page, tagged};
-use crate::support::{Origin, get_with, on_one_and_many_workers};
+use crate::support::{Origin, eventually, get_with, on_one_and_many_workers};
 
 /// A response that is 50 s old and fresh for 50 s more; what becomes of a request with that Cache-Control.
 fn outcome(workers: Workers, control: &str) -> String {
@@ -46,6 +46,8 @@ fn a_request_that_insists_brings_what_the_next_one_gets() {
         let insisting = proxy.ask(get_with("/", "Cache-Control: no-cache\r\n"));
         insisting.expect(200, "2", "MISS");
         assert_eq!(insisting.cache_status(), "fwd=request; stored");
+        // Other workers hear of it a moment later.
+        eventually("it is stored", || proxy.get("/").text() == "2");
         for _ in 0..4 {
             proxy.get("/").expect(200, "2", "HIT");
         }
