@@ -104,6 +104,14 @@ pub fn selected_by_304<'a>(
     selected.map(|(index, _)| index)
 }
 
+/// Whether the validators in an answer to HEAD are those of a stored response (RFC 9111, section 4.3.5). Those
+/// that it does not have do not matter.
+pub fn agrees(response: Fields<'_>, stored: Validators<'_>) -> bool {
+    let of_tag = response.first(Name::ETag).is_none_or(|etag| stored.etag == Some(etag));
+    let modified = response.first(Name::LastModified).map(date::parse);
+    of_tag && modified.is_none_or(|modified| modified.is_some() && modified == stored.last_modified_s)
+}
+
 /// The value of a field that is there exactly once.
 fn only(fields: Fields<'_>, name: Name) -> Option<&[u8]> {
     let mut values = fields.values(name);

@@ -158,17 +158,20 @@ pub fn of_url(url: &[u8]) -> Result<Vec<u8>, BadUrl> {
 pub fn of_reference(base: &[u8], reference: &[u8]) -> Option<Vec<u8>> {
     let slash = memchr::memchr(b'/', base)?;
     let (authority, target) = base.split_at(slash);
+    let here = |key: Vec<u8>| {
+        let (host, target) = key.split_at_checked(slash)?;
+        (host == authority && target.first() == Some(&b'/'))
+            .then(|| [authority, &without_dots(target)].concat())
+    };
     if let Ok(key) = of_url(reference) {
-        return (key.get(..slash) == Some(authority) && key.get(slash) == Some(&b'/')).then_some(key);
+        return here(key);
     }
     let reference = reference.split(|&byte| byte == b'#').next().unwrap_or_default();
     let path = target.split(|&byte| byte == b'?').next().unwrap_or_default();
     let folder = path.iter().rposition(|&byte| byte == b'/').map_or(path, |end| &path[..=end]);
     let before = match reference {
         [b'/', b'/', ..] => {
-            return of_url(&[b"http:", reference].concat())
-                .ok()
-                .filter(|key| key.get(..slash) == Some(authority) && key.get(slash) == Some(&b'/'));
+            return of_url(&[b"http:", reference].concat()).ok().and_then(here);
         }
         [b'/', ..] => &b""[..],
         [b'?', ..] => path,
@@ -264,6 +267,8 @@ mod tests {
             ("http://A:1/x", Some("a:1/x")),
             ("https://a:1", Some("a:1/")),
             ("//a:1/x", Some("a:1/x")),
+            ("//a:1/y/../x", Some("a:1/x")),
+            ("http://a:1/./x?../y", Some("a:1/x?../y")),
             ("http://a/x", None),
             ("//b/x", None),
             ("http://a:11/x", None),

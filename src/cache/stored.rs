@@ -301,8 +301,9 @@ pub fn freshened(stored: &Head, update: Fields<'_>) -> Vec<u8> {
     for (place, line) in stored.text.split_inclusive(|&byte| byte == b'\n').enumerate() {
         let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
         let replaced = update().any(|(_, other, _)| other.eq_ignore_ascii_case(name));
-        // Via and Age speak of how this answer came, not of the one before.
-        let of_the_way = matches!(Name::recognise(name), Name::Via | Name::Age);
+        // These speak of how and when this answer came, not of the one before. A 304 without a Date was sent
+        // when it came (RFC 9110, section 6.6.1).
+        let of_the_way = matches!(Name::recognise(name), Name::Via | Name::Age | Name::Date);
         if place == 0 || !(replaced || of_the_way) {
             text.extend_from_slice(line);
         }

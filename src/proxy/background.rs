@@ -6,7 +6,7 @@ use super::admit::admit;
 use super::connection::Peer;
 use super::core::Core;
 use super::fetch::fetch;
-use super::plan::{self, Plan, Planning};
+use super::plan::{self, Planning};
 use super::record::{Received, Record};
 use super::task;
 use crate::cache::shard::Entry;
@@ -39,15 +39,7 @@ async fn run(core: Rc<Core>, peer: Peer, bytes: Buffer) {
     let fetches = match Planning::new(&core, &peer, &received) {
         Some(planning) => {
             let found = planning.find(&caching, false).await;
-            match planning.choose(&mut caching, &found) {
-                Some((entry, index)) => {
-                    caching.validate(entry.clone(), index);
-                    let plan = planning.fetch_or_join(&mut caching, &found).await;
-                    // Whoever else fetches it does what is needed.
-                    matches!(plan, Some(Plan::Fetch)) && caching.ticket.is_some()
-                }
-                None => false,
-            }
+            planning.begin_beside(&mut caching, &found).await
         }
         None => false,
     };

@@ -50,12 +50,20 @@ pub(super) struct Caching {
 /// So many stored responses are validated at once.
 const ETAGS_MAX: usize = 8;
 
+/// The two forms of a response's head.
+pub(super) struct Heads {
+    /// What is stored.
+    pub(super) kept: Arc<Head>,
+    /// What the client gets whose request it answers.
+    pub(super) own: Arc<Head>,
+}
+
 /// What becomes of an upstream's response.
 pub(super) enum Judgement {
     /// It goes to the client as it comes.
     PassOn,
-    /// It is stored, with this head.
-    Store(Arc<Head>),
+    /// It is stored.
+    Store(Heads),
     /// The client gets a stored response instead.
     Serve(Source),
     /// It is of no use; the request goes out again, with other conditions.

@@ -3,14 +3,14 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::caching::{Caching, Judgement};
+use super::caching::{Caching, Heads, Judgement};
 use super::core::{CachePart, Core};
 use super::serve::Source;
 use crate::cache::conditional;
 use crate::cache::directives::ResponseDirectives;
 use crate::cache::freshness;
 use crate::cache::outcome::{Outcome, Report};
-use crate::cache::policy::{self, Asked, Storing};
+use crate::cache::policy::{self, Asked, NotStored, Storing};
 use crate::cache::shard::Entry;
 use crate::cache::store::Ticket;
 use crate::cache::stored::{self, Head, Making, Stored};
@@ -61,7 +61,11 @@ impl Caching {
                 }
                 return Judgement::Serve(source);
             }
-            self.validating = None;
+        }
+        let superseded = self.validating.take();
+        if self.method == Method::Head {
+            self.described(core, cache, request, came, superseded);
+            return Judgement::PassOn;
         }
         if self.ticket.is_none() {
             return Judgement::PassOn;
@@ -73,26 +77,35 @@ impl Caching {
             Ok(storing) => Ok(storing),
             Err(why) => Err(why.name()),
         };
-        let kept = storing.and_then(|storing| {
-            let kept = self.make_head(core, cache, request, came, &storing);
-            kept.map(|kept| (kept, storing)).ok_or("no-room")
+        let heads = storing.and_then(|storing| {
+            let heads = self.make_heads(core, cache, request, came, &storing);
+            heads.map(|heads| (heads, storing)).ok_or("no-room")
         });
-        match kept {
-            Ok((kept, storing)) => {
+        match heads {
+            Ok((heads, storing)) => {
                 self.will_store(&storing, times.received_ms);
-                Judgement::Store(kept)
+                Judgement::Store(heads)
             }
-            Err(why) => self.not_stored(status, request, why),
+            Err(why) => self.not_stored(status, request, why, superseded.is_some()),
         }
     }
 
-    /// A response that cannot be stored. Whoever waits for it fetches for itself.
-    fn not_stored(&mut self, status: u16, request: Fields<'_>, why: &'static str) -> Judgement {
+    /// A response that cannot be stored. Whoever waits for it fetches for itself. Only where it was fetched
+    /// to validate a stored one does it take its place: others are for other requests.
+    fn not_stored(
+        &mut self,
+        status: u16,
+        request: Fields<'_>,
+        why: &'static str,
+        superseded: bool,
+    ) -> Judgement {
         let shared = self.ticket.as_ref().is_some_and(Ticket::is_shared);
+        // What is for these credentials, this range or this condition says nothing of what others would get,
+        // and a failure says nothing about the resource.
+        let is_personal = why == NotStored::Authorized.name() || matches!(status, 206 | 304 | 416);
         match self.ticket.take() {
-            // A failure says nothing about the resource.
-            Some(ticket) if is_failure(status) => ticket.ended_unshared(),
-            Some(ticket) => ticket.not_shared(self.key(), (200..300).contains(&status)),
+            Some(ticket) if is_personal || is_failure(status) => ticket.ended_unshared(),
+            Some(ticket) => ticket.not_shared(self.key(), superseded && (200..300).contains(&status)),
             None => {}
         }
         if let Some(report) = &mut self.report {
@@ -122,6 +135,35 @@ impl Caching {
         }
     }
 
+    /// The origin describes in answer to HEAD what it would send to GET. A stored response that agrees is
+    /// freshened, one that does not is stale (RFC 9111, section 4.3.5).
+    fn described(
+        &mut self,
+        core: &Core,
+        cache: &CachePart,
+        request: Fields<'_>,
+        came: Came<'_>,
+        stored: Option<(Rc<Entry>, usize)>,
+    ) {
+        let Some(ticket) = self.ticket.take() else { return };
+        let stored = stored.as_ref().and_then(|(entry, index)| entry.variants.get(*index));
+        let Some(stored) = stored.filter(|_| came.head.status == 200) else { return ticket.ended_unkept() };
+        let mut digits = itoa::Buffer::new();
+        let length = digits.format(stored.body.length()).as_bytes();
+        let agrees = stored.head.status == 200
+            && conditional::agrees(came.fields(), stored.head.validators())
+            && came.fields().first(Name::ContentLength).is_none_or(|said| said == length);
+        let freshened = if agrees { self.freshen(core, cache, request, came, stored) } else { None };
+        let weight = stored.head.text().len();
+        let head = freshened
+            .map(|heads| heads.kept)
+            .or_else(|| cache.store.make(weight, |ledger| stored.head.softly_purged(ledger)));
+        match head {
+            Some(head) => ticket.keep(self.key(), Stored { head, body: stored.body.clone() }),
+            None => ticket.ended_unkept(),
+        }
+    }
+
     /// The origin says that a stored response is still good (RFC 9111, section 4.3.4).
     fn validated(
         &mut self,
@@ -148,7 +190,7 @@ impl Caching {
             Report { fwd_status: Some(came.head.status), ..Report::of(Outcome::Revalidated, fwd) };
         let times = self.times(core);
         let freshened = self.freshen(core, cache, request, came, stored);
-        let head = freshened.as_ref().unwrap_or(&stored.head);
+        let head = freshened.as_ref().map_or(&stored.head, |heads| &heads.kept);
         report.ttl_s = Some(head.usage.timing.ttl_s(times.received_ms));
         report.stored = freshened.is_some();
         let fresh = Stored { head: head.clone(), body: stored.body.clone() };
@@ -164,7 +206,8 @@ impl Caching {
             }
         }
         self.report = Some(report);
-        Judgement::Serve(Source::Single(fresh))
+        let head = freshened.map_or(fresh.head, |heads| heads.own);
+        Judgement::Serve(Source::Single(Stored { head, ..fresh }))
     }
 
     /// A stored head with the fields of a 304 in it.
@@ -175,7 +218,7 @@ impl Caching {
         request: Fields<'_>,
         came: Came<'_>,
         stored: &Stored,
-    ) -> Option<Arc<Head>> {
+    ) -> Option<Heads> {
         let text = stored::freshened(&stored.head, came.fields());
         let limits =
             Limits { head_bytes_max: HEAD_BYTES_CEILING, fields_max: FIELDS_CEILING, ..Limits::default() };
@@ -192,7 +235,26 @@ impl Caching {
         let asked = Asked { method: Method::Get, ..self.asked() };
         let storing =
             policy::storable(asked, head.status, merged.fields(), self.times(core), cache.defaults).ok()?;
-        self.make_head(core, cache, request, merged, &storing)
+        self.make_heads(core, cache, request, merged, &storing)
+    }
+
+    /// The head that is kept, and the one for the client whose request it answers: they differ in the fields
+    /// that `no-cache` and `private` name, which are not for those who get the stored response (RFC 9111,
+    /// sections 5.2.2.4 and 5.2.2.7).
+    fn make_heads(
+        &mut self,
+        core: &Core,
+        cache: &CachePart,
+        request: Fields<'_>,
+        came: Came<'_>,
+        storing: &Storing,
+    ) -> Option<Heads> {
+        let own = self.make_head(core, cache, request, came, storing)?;
+        let kept = match without_withheld(came) {
+            Some(lines) => self.make_head(core, cache, request, Came { lines: &lines, ..came }, storing)?,
+            None => own.clone(),
+        };
+        Some(Heads { kept, own })
     }
 
     fn make_head(
@@ -209,14 +271,12 @@ impl Caching {
             BodyLength::Known(length) => Some(length),
             _ => None,
         };
-        let withheld = without_withheld(came);
-        let lines = withheld.as_deref().unwrap_or(came.lines);
         let selecting = self.select(&names, request);
         let date = core.date.borrow();
         let making = Making {
             bytes: came.bytes,
             head: came.head,
-            fields: Fields::new(came.bytes, lines),
+            fields: came.fields(),
             storing,
             edits: KeptEdits { via: core.rules.via.as_bytes(), date: date.as_bytes() },
             length,
@@ -239,8 +299,7 @@ fn is_too_large(length: BodyLength, cache: &CachePart) -> bool {
     matches!(length, BodyLength::Known(length) if length > cache.response_bytes_max as u64)
 }
 
-/// The field lines without those that `no-cache` and `private` name: they are not for those who get the
-/// stored response (RFC 9111, sections 5.2.2.4 and 5.2.2.7). None if there is nothing to leave out.
+/// The field lines without those that `no-cache` and `private` name. None if there is nothing to leave out.
 fn without_withheld(came: Came<'_>) -> Option<Vec<FieldLine>> {
     let mut lines = None;
     for name in ResponseDirectives::withheld(came.fields()) {

@@ -83,8 +83,12 @@ pub(super) async fn plan(
         let alone = match planning.needs(caching, &found) {
             Needs::Nothing(source) => return Plan::Serve(source),
             Needs::Fetch { .. } if caching.directives.only_if_cached => break,
-            // A response to HEAD fills nothing.
-            Needs::Fetch { .. } if caching.method == Method::Head => return Plan::Fetch,
+            Needs::Fetch { .. } if caching.method == Method::Head => {
+                // The response fills nothing, but may freshen what is stored.
+                caching.ticket =
+                    caching.validating.is_some().then(|| planning.cache.store.alone(found.moment));
+                return Plan::Fetch;
+            }
             Needs::Fetch { alone } => alone || look == LOOKS_MAX,
         };
         let marked = found.entry.as_ref().is_some_and(|entry| entry.alone_until_ms > caching.requested_ms);
@@ -164,11 +168,7 @@ impl<'a> Planning<'a> {
     }
 
     /// The stored response that the request selects, the one that was stored last if there are several.
-    pub(super) fn choose<'f>(
-        &self,
-        caching: &mut Caching,
-        found: &'f Found,
-    ) -> Option<(&'f Rc<Entry>, usize)> {
+    fn choose<'f>(&self, caching: &mut Caching, found: &'f Found) -> Option<(&'f Rc<Entry>, usize)> {
         let entry = found.entry.as_ref()?;
         let selects =
             |head: &crate::cache::stored::Head| caching.select(head.vary(), self.request) == head.selecting();
@@ -176,8 +176,32 @@ impl<'a> Planning<'a> {
         Some((entry, index))
     }
 
+    /// Begins to validate what is served stale meanwhile. Says whether that is to be done: not if somebody
+    /// else does it or has done it, on whatever core.
+    pub(super) async fn begin_beside(&self, caching: &mut Caching, found: &Found) -> bool {
+        let Some((entry, index)) = self.choose(caching, found) else { return false };
+        let usage = &entry.variants[index].head.usage;
+        let (now_ms, grace) = (caching.requested_ms, &self.cache.grace);
+        let verdict = policy::usable(usage, &caching.directives, caching.authorized, now_ms, grace);
+        if !matches!(verdict, Use::StaleWhileRevalidate { .. }) {
+            return false;
+        }
+        let store = &self.cache.store;
+        let ticket = match caching.method {
+            // Its response is for nobody else.
+            Method::Head => store.alone(found.moment),
+            _ => match store.begin(caching.key(), &caching.selecting, entry.version).await {
+                Begin::Fetch(ticket) => ticket,
+                Begin::Join(_) | Begin::Changed => return false,
+            },
+        };
+        caching.ticket = Some(ticket);
+        caching.validate(entry.clone(), index);
+        true
+    }
+
     /// Fetches, or reads along with who does. None if things have changed meanwhile.
-    pub(super) async fn fetch_or_join(&self, caching: &mut Caching, found: &Found) -> Option<Plan> {
+    async fn fetch_or_join(&self, caching: &mut Caching, found: &Found) -> Option<Plan> {
         let seen = found.entry.as_ref().map_or(0, |entry| entry.version);
         let newest = found.entry.as_ref().and_then(|entry| entry.variants.first());
         let mut names = newest.map_or(Vec::new(), |stored| stored.head.vary().to_vec());

@@ -1,8 +1,6 @@
 //! The upstream's response on its way to the client.
 
-use std::sync::Arc;
-
-use super::caching::{Caching, Judgement};
+use super::caching::{Caching, Heads, Judgement};
 use super::core::Core;
 use super::forward::{Broken, Reader, Writer};
 use super::head::{self, HeadFault};
@@ -13,7 +11,6 @@ use super::serve::Source;
 use super::upload::Progress;
 use super::window::{frame, next_window};
 use crate::cache::key::KeyRef;
-use crate::cache::stored::Head;
 use crate::error::Reason;
 use crate::h1::body::{Decoder, Encoder};
 use crate::h1::encode::{self, Persistence, ResponseBody, ResponseEdits};
@@ -194,7 +191,7 @@ impl Respond<'_> {
                 let reusable = persists && length == BodyLength::None && window.len() == head_length;
                 return Ok(Responded { last: window, after: After::Serve { source, reusable } });
             }
-            Judgement::Store(kept) => return self.fill(kept, window, head_length, length, persists),
+            Judgement::Store(heads) => return self.fill(heads, window, head_length, length, persists),
         }
         let outgoing = Outgoing::decide(self.asked, head.status, length);
         let keep_alive = self.asked.keep_alive
@@ -234,7 +231,7 @@ impl Respond<'_> {
     /// once.
     fn fill(
         mut self,
-        kept: Arc<Head>,
+        heads: Heads,
         mut window: Buffer,
         head_length: usize,
         length: BodyLength,
@@ -247,8 +244,8 @@ impl Respond<'_> {
         window.consume(head_length);
         let reading = ticket.reading();
         let key = (self.caching.key.clone(), self.caching.hash);
-        let decoder = Decoder::new(length);
-        let mut pump = Pump::new(kept.clone(), decoder, ticket, key, persists, cache.response_bytes_max);
+        let (decoder, most) = (Decoder::new(length), cache.response_bytes_max);
+        let mut pump = Pump::new(heads.kept, decoder, ticket, key, persists, most);
         let step = match pump.decoder.step(window.bytes_mut()) {
             Ok(step) => step,
             Err(fault) => {
@@ -259,7 +256,7 @@ impl Respond<'_> {
         };
         let overrun = step.consumed < window.len();
         pump.take(cache, &window.bytes()[step.data]);
-        let source = Source::Fill(kept, reading);
+        let source = Source::Fill(heads.own, reading);
         if pump.decoder.is_done() {
             pump.finish(cache);
             let reusable = persists && !overrun;

@@ -112,7 +112,7 @@ pub fn run(
     on_start: impl FnOnce(&Started),
     mut on_note: impl FnMut(&str),
 ) -> Result<Totals, RunError> {
-    let cores = cores::choose(settings.cores)?;
+    let cores = cores::choose(settings.cores, &mut on_note)?;
     sys::keep_heaps_small();
     let descriptors = sys::raise_descriptor_limit();
     let sockets = listen::bind_all(&settings.host, settings.port, cores.len())?;

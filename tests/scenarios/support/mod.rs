@@ -1,5 +1,6 @@
 //! What a scenario is made of: an origin, a proxy, a client, an expectation.
 
+pub(crate) mod cached;
 pub(crate) mod client;
 pub(crate) mod message;
 pub(crate) mod origin;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use rustix::process::Signal;
 
+pub(crate) use cached::on_one_and_many_workers;
 pub(crate) use client::Client;
 pub(crate) use message::{chunk, get, get_with, ok, post, post_chunked_head};
 pub(crate) use origin::Origin;
