@@ -194,11 +194,6 @@ impl Store {
             let shard = self.shard.borrow();
             return Some(Found { entry: shard.find(key, None), moment: shard.moment() });
         }
-        // What its owner has told this core to forget, it must not serve any more: whoever had it removed may
-        // have heard so already.
-        if !self.shared.outlets[self.place].is_empty() {
-            self.see_to_all();
-        }
         let copies = self.copies.borrow();
         let copy = copies.get(&key)?;
         let now_ms = self.now_ms.get();
