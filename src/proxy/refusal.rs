@@ -3,6 +3,7 @@
 use super::caching::Caching;
 use super::core::Core;
 use super::record::{Received, Record};
+use crate::cache::outcome::{self, Forward, Outcome, Report};
 use crate::content::error_page::{self, ErrorAnswer};
 use crate::h1::encode::Persistence;
 use crate::http::{Method, Name, Version};
@@ -22,8 +23,15 @@ pub(super) fn answer(
     record.status = record.reason.status();
     let mut report = core.report.borrow_mut();
     report.clear();
-    if let Some(caching) = caching {
-        caching.append_report(core.rules.via.as_bytes(), &mut report);
+    let via = core.rules.via.as_bytes();
+    match caching {
+        Some(caching) => caching.append_report(via, &mut report),
+        // A request that is not admitted never gets as far as the cache.
+        None if core.cache.is_some() => {
+            let bypassed = Report::of(Outcome::Bypass, Some(Forward::Bypass));
+            outcome::write(&mut *report, via, &bypassed, None);
+        }
+        None => {}
     }
     let mut scratch = core.scratch.borrow_mut();
     scratch.clear();

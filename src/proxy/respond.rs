@@ -448,7 +448,7 @@ impl Respond<'_> {
         let via = self.core.rules.via.as_bytes();
         let mut report = self.core.report.borrow_mut();
         report.clear();
-        if head.status >= 200 {
+        if !is_interim(head.status) {
             self.caching.append_report(via, &mut report);
         }
         let edits = ResponseEdits { body, persistence, via, date: date.as_bytes(), upgrade, report: &report };

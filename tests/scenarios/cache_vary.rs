@@ -193,7 +193,7 @@ fn a_response_for_one_client_leaves_those_of_others_alone() {
 
 #[test]
 fn variants_are_validated_each_by_its_own_request() {
-    on_one_and_many_workers(|workers| each_variant_is_validated(workers));
+    on_one_and_many_workers(each_variant_is_validated);
 }
 
 fn each_variant_is_validated(workers: Workers) {

@@ -17,11 +17,6 @@ impl Store {
         }
     }
 
-    /// Sees to all that has come in.
-    pub(super) fn see_to_all(&self) {
-        self.shared.outlets[self.place].try_iter().for_each(|message| self.see_to(message));
-    }
-
     pub(super) fn see_to(&self, message: Message) {
         match message {
             Message::Ask { key, core, reply } => {
