@@ -312,8 +312,13 @@ impl Shard {
     /// Removes what is stored for a key, after a request that has changed the resource (RFC 9111, section
     /// 4.4), and keeps fetches under way from being stored.
     pub fn invalidate(&mut self, key: KeyRef<'_>) {
-        self.log.note_key(key.hash);
+        self.note_removal(key);
         self.remove(key);
+    }
+
+    /// Keeps what is being fetched for a key from being stored.
+    pub fn note_removal(&mut self, key: KeyRef<'_>) {
+        self.log.note_key(key.hash);
     }
 
     fn remove(&mut self, key: KeyRef<'_>) -> u64 {

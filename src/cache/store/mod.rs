@@ -313,13 +313,23 @@ impl Store {
     }
 
     async fn purge_stored(&self, purge: &Purge) -> u64 {
-        self.shard.borrow_mut().note_purge(purge.clone());
         if let What::Key(text) = &purge.what {
             let key = KeyRef { hash: self.hash(text), text };
-            let count = self.shard.borrow_mut().purge_one(purge, key);
+            if !self.owns(key.hash) {
+                return 0;
+            }
+            let mut shard = self.shard.borrow_mut();
+            match purge.soft {
+                true => shard.note_purge(purge.clone()),
+                // There is a log for single keys, which goes back much further.
+                false => shard.note_removal(key),
+            }
+            let count = shard.purge_one(purge, key);
+            drop(shard);
             self.tell_forgotten(None);
             return count;
         }
+        self.shard.borrow_mut().note_purge(purge.clone());
         let (mut count, mut from) = (0, Some(0));
         while let Some(place) = from {
             let (step, next) = self.shard.borrow_mut().purge_step(purge, place);
