@@ -366,6 +366,10 @@ impl Shard {
             })
             .collect();
         if count == 0 {
+            if variants.is_empty() && !purge.soft && purge.what.covers(key.text, b"") {
+                // Nothing is stored; it is only known that requests must not wait for one another.
+                self.remove(key);
+            }
             return 0;
         }
         let Some(kept) = self.keys.get(found.slot).cloned() else { return 0 };
