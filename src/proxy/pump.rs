@@ -41,8 +41,22 @@ struct Segments {
     list: VecDeque<Arc<Segment>>,
     /// Bytes in the list.
     bytes: usize,
-    /// Too much has come, or there is no room: some of the list is gone, and so it will not be stored.
+    /// Too much has come, or there is no room: it will not be stored, and readers must keep up.
     outgrown: bool,
+    /// Some of it had no room.
+    passing: bool,
+}
+
+impl Segments {
+    /// How much of the content its readers may lie apart.
+    fn most_apart(&self, cache: &CachePart) -> usize {
+        match (self.outgrown, self.passing) {
+            (false, _) => usize::MAX,
+            (true, false) => cache.response_bytes_max.max(APART_BYTES_MIN),
+            // What the ledger has no room for must not lie about.
+            (true, true) => APART_BYTES_MIN,
+        }
+    }
 }
 
 impl Pump {
@@ -60,11 +74,15 @@ impl Pump {
 
     /// Takes content; whoever reads along sees it at once.
     pub(super) fn take(&mut self, cache: &CachePart, content: &[u8]) {
+        self.outgrow(self.segments.bytes + content.len() > cache.response_bytes_max);
+        // Nothing goes before readers have had a turn: see `read`.
+        let most = self.segments.most_apart(cache);
         for piece in content.chunks(SEGMENT_BYTES_MAX) {
-            self.make_room(cache, piece.len());
+            self.let_go(most.saturating_sub(piece.len()));
             let kept = cache.store.make(Segment::cost(piece.len()), |ledger| Segment::new(ledger, piece));
             let segment = kept.unwrap_or_else(|| {
-                self.segments.outgrown = true;
+                self.segments.passing = true;
+                self.outgrow(true);
                 Segment::passing(piece)
             });
             self.segments.bytes += piece.len();
@@ -73,23 +91,25 @@ impl Pump {
         }
     }
 
-    /// Lets go of what no longer fits.
-    fn make_room(&mut self, cache: &CachePart, more: usize) {
-        let most = cache.response_bytes_max;
-        self.segments.outgrown |= self.segments.bytes + more > most;
-        if !self.segments.outgrown {
-            return;
+    /// Where too much comes, or there is no room for it: from here on it only passes.
+    fn outgrow(&mut self, is_too_much: bool) {
+        if is_too_much && !std::mem::replace(&mut self.segments.outgrown, true) {
+            self.ticket.outgrown(KeyRef { hash: self.hash, text: &self.key });
         }
-        let most = most.max(APART_BYTES_MIN);
+    }
+
+    /// Lets go of what lies further back than that.
+    fn let_go(&mut self, most: usize) {
         let mut gone = 0;
-        // Something always goes, so that nobody joins what has lost its beginning in the ledger.
-        while (gone == 0 || self.segments.bytes + more > most)
+        while self.segments.bytes > most
             && let Some(segment) = self.segments.list.pop_front()
         {
             self.segments.bytes -= segment.bytes().len();
             gone += 1;
         }
-        self.ticket.let_go(gone);
+        if gone > 0 {
+            self.ticket.let_go(gone);
+        }
     }
 
     /// Stores what is complete.
@@ -144,13 +164,6 @@ impl Pump {
         let mut last = window.len();
         let mut overrun = false;
         while !self.decoder.is_done() {
-            if self.segments.outgrown
-                && let Some(fill) = self.ticket.fill().cloned()
-                && !fill.caught_up().await
-            {
-                // It is not kept, and nobody reads it any more.
-                return Err(Reason::ClientClosed);
-            }
             let used = std::mem::replace(window, core.buffers.take(Class::Small));
             let empty = next_window(&core.buffers, used, last, self.decoder.remaining());
             let (result, back) = upstream.read(empty).await;
@@ -160,6 +173,14 @@ impl Pump {
                     last = count;
                     let step = self.decoder.step(window.bytes_mut()).map_err(bad_body)?;
                     overrun |= step.consumed < window.len();
+                    self.outgrow(self.segments.bytes + step.data.len() > cache.response_bytes_max);
+                    if self.segments.outgrown
+                        && let Some(fill) = self.ticket.fill().cloned()
+                        && !fill.caught_up().await
+                    {
+                        // It is not kept, and nobody reads it any more.
+                        return Err(Reason::ClientClosed);
+                    }
                     self.take(cache, &window.bytes()[step.data]);
                 }
                 Err(Broken::Closed) if self.decoder.may_end_here() => break,

@@ -23,7 +23,7 @@ mod message;
 mod ticket;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::{Rc, Weak};
@@ -36,7 +36,7 @@ use quick_cache::unsync::{Cache, DefaultLifecycle};
 
 use self::message::{Message, Reply, ReplyTo, SentKey};
 pub(crate) use self::ticket::Ticket;
-use super::fill::Fill;
+use super::fill::{Fill, Reading};
 use super::key::{BuildKeyHasher, Key, KeyRef};
 use super::ledger::Ledger;
 use super::purge::{Moment, Purge, Round, What};
@@ -105,7 +105,7 @@ pub(crate) enum Begin {
     /// Fetch.
     Fetch(Ticket),
     /// Read what another is fetching.
-    Join(Rc<Fill>),
+    Join(Reading),
     /// What is stored has changed: look again.
     Changed,
 }
@@ -113,7 +113,14 @@ pub(crate) enum Begin {
 /// A fetch of this core that others may wait for.
 struct Source {
     fill: Rc<Fill>,
-    subscribers: Vec<usize>,
+    /// The cores with a mirror, and whether anybody reads there.
+    subscribers: BTreeMap<usize, bool>,
+}
+
+impl Source {
+    fn tell_mirrored(&self) {
+        self.fill.mirrored(self.subscribers.values().filter(|&&reads| reads).count());
+    }
 }
 
 /// A question that was asked of another core.
@@ -126,7 +133,7 @@ enum Question {
 enum Answer {
     Found(Found),
     Begun(Begun, Moment),
-    Subscribed(Rc<Fill>),
+    Subscribed(Reading),
     Done,
 }
 
@@ -234,8 +241,8 @@ impl Store {
                 Begun::Alone => return Begin::Fetch(self.alone(moment)),
                 Begun::Changed => return Begin::Changed,
                 Begun::Join(other) => {
-                    if let Some(fill) = self.join(other).await {
-                        return Begin::Join(fill);
+                    if let Some(reading) = self.join(other).await {
+                        return Begin::Join(reading);
                     }
                     // It ended meanwhile: the owner knows more now.
                 }
@@ -250,7 +257,9 @@ impl Store {
 
     fn open_source(&self, key: KeyRef<'_>, begun: Moment, id: FillId) -> Ticket {
         let fill = Fill::new();
-        self.sources.borrow_mut().insert(id.number, Source { fill: fill.clone(), subscribers: Vec::new() });
+        self.sources
+            .borrow_mut()
+            .insert(id.number, Source { fill: fill.clone(), subscribers: BTreeMap::new() });
         Ticket::shared(self.this.clone(), begun, id, self.owner(key.hash), fill)
     }
 
@@ -260,18 +269,18 @@ impl Store {
         (shard.begin(key, selecting, seen, id, self.now_ms.get()), shard.moment())
     }
 
-    /// The fill of a fetch under way, on whatever core.
-    async fn join(&self, id: FillId) -> Option<Rc<Fill>> {
+    /// Reads a fetch under way, on whatever core.
+    async fn join(&self, id: FillId) -> Option<Reading> {
         if id.core == self.place {
-            return self.sources.borrow().get(&id.number).map(|source| source.fill.clone());
+            return self.sources.borrow().get(&id.number).map(|source| Reading::new(&source.fill));
         }
         if let Some(mirror) = self.mirrors.borrow().get(&id) {
-            return Some(mirror.clone());
+            return Some(Reading::new(mirror));
         }
         let (number, reply) = self.question();
         self.send(id.core, Message::Subscribe { id, core: self.place, reply });
         match self.answer(number).await {
-            Answer::Subscribed(mirror) => Some(mirror),
+            Answer::Subscribed(reading) => Some(reading),
             _ => None,
         }
     }
