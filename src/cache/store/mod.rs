@@ -28,6 +28,7 @@ use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ pub(crate) struct Shared {
     hasher: RandomState,
     inboxes: Arc<[flume::Sender<Message>]>,
     outlets: Arc<[flume::Receiver<Message>]>,
+    /// Cores that still have clients.
+    busy: Arc<AtomicUsize>,
 }
 
 impl Shared {
@@ -78,6 +81,7 @@ impl Shared {
             hasher: RandomState::new(),
             inboxes: inboxes.into(),
             outlets: outlets.into(),
+            busy: Arc::new(AtomicUsize::new(cores)),
         }
     }
 }
@@ -379,6 +383,17 @@ impl Store {
     pub(crate) fn entries(&self) -> (usize, u64) {
         let shard = self.shard.borrow();
         (shard.len(), shard.evicted())
+    }
+
+    /// Says that this core, which is about to end, has no clients any more. To be called once.
+    pub(crate) fn rest(&self) {
+        // The count orders no other memory.
+        self.shared.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether there are cores with clients, who may need what this core owns or fetches.
+    pub(crate) fn is_needed(&self) -> bool {
+        self.shared.busy.load(Ordering::Relaxed) > 0
     }
 
     /// Whether this core owns a key.
