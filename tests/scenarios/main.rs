@@ -14,6 +14,7 @@ mod admin;
 mod bodies;
 mod buffers;
 mod cache_bound;
+mod cache_drain;
 mod cache_failures;
 mod cache_fills;
 mod cache_purge;
