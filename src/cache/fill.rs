@@ -26,7 +26,8 @@ pub(crate) enum Update {
     Head(Arc<Head>),
     /// More content.
     Segment(Arc<Segment>),
-    /// The response has outgrown what may be held: so many segments are let go at its front.
+    /// The response has outgrown what may be held, and so many segments are let go at its front: none at
+    /// first.
     LetGo(usize),
     /// It is complete; there is no body where it has outgrown what may be held.
     Done(Option<Arc<Body>>),
@@ -73,9 +74,11 @@ enum Phase {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub(crate) struct Fill {
     state: RefCell<State>,
+    /// Of a mirror: called when its first reader comes, when the last one leaves, and, once it has outgrown
+    /// what may be held, when the reader who is furthest on takes something.
+    on_read: Option<Box<dyn Fn(&Fill)>>,
 }
 
 #[derive(Debug)]
@@ -83,10 +86,14 @@ struct State {
     phase: Phase,
     head: Option<Arc<Head>>,
     segments: VecDeque<Arc<Segment>>,
+    /// It will not be kept, and nobody else may join.
+    outgrown: bool,
     /// How many segments were let go before the first one here.
     gone: usize,
     readers: usize,
-    /// The segment that the reader who is furthest on wants next.
+    /// Other cores with readers.
+    mirrors: usize,
+    /// The segment that the reader who is furthest on wants next, on whatever core.
     furthest: usize,
     /// Who waits for the next step.
     wakers: Vec<Waker>,
@@ -99,18 +106,29 @@ struct State {
 impl Fill {
     /// One that waits for its head.
     pub(crate) fn new() -> Rc<Fill> {
+        Fill::with(None)
+    }
+
+    /// The same, of a fetch on another core, which is to be told about the readers here.
+    pub(crate) fn mirror(on_read: impl Fn(&Fill) + 'static) -> Rc<Fill> {
+        Fill::with(Some(Box::new(on_read)))
+    }
+
+    fn with(on_read: Option<Box<dyn Fn(&Fill)>>) -> Rc<Fill> {
         let state = State {
             phase: Phase::Waiting,
             head: None,
             segments: VecDeque::new(),
+            outgrown: false,
             gone: 0,
             readers: 0,
+            mirrors: 0,
             furthest: 0,
             wakers: Vec::new(),
             round: 1,
             fetch: None,
         };
-        Rc::new(Fill { state: RefCell::new(state) })
+        Rc::new(Fill { state: RefCell::new(state), on_read })
     }
 
     /// Takes a step, and wakes who waits for it.
@@ -126,6 +144,7 @@ impl Fill {
                 let count = count.min(state.segments.len());
                 state.segments.drain(..count);
                 state.gone += count;
+                state.outgrown = true;
             }
             Update::Done(body) => {
                 if body.is_some() {
@@ -146,8 +165,8 @@ impl Fill {
     pub(crate) fn history(&self) -> Vec<Update> {
         let state = self.state.borrow();
         let mut history: Vec<_> = state.head.iter().cloned().map(Update::Head).collect();
-        if state.gone > 0 {
-            // It has lost its beginning, and cannot be joined any more.
+        if state.outgrown {
+            // It loses its beginning, and cannot be joined any more.
             return vec![Update::NotShared];
         }
         history.extend(state.segments.iter().cloned().map(Update::Segment));
@@ -160,16 +179,38 @@ impl Fill {
         history
     }
 
-    /// Whether its beginning was let go.
-    pub(crate) fn has_let_go(&self) -> bool {
-        self.state.borrow().gone > 0
+    /// Has the core that fetches know about the readers here, if that is another.
+    fn tell(&self) {
+        if let Some(on_read) = &self.on_read {
+            on_read(self);
+        }
+    }
+
+    /// The segment that the reader who is furthest on wants next; none if there is no reader.
+    pub(crate) fn furthest(&self) -> Option<usize> {
+        let state = self.state.borrow();
+        (state.readers > 0).then_some(state.furthest)
+    }
+
+    /// A reader on another core wants that segment next.
+    pub(crate) fn reached(&self, next: usize) {
+        let mut state = self.state.borrow_mut();
+        state.furthest = state.furthest.max(next);
+        state.wake_fetch();
+    }
+
+    /// So many other cores have readers.
+    pub(crate) fn mirrored(&self, cores: usize) {
+        let mut state = self.state.borrow_mut();
+        state.mirrors = cores;
+        state.wake_fetch();
     }
 
     /// Waits until the reader who is furthest on has taken everything. Says whether there is any reader.
     pub(crate) async fn caught_up(&self) -> bool {
         poll_fn(|cx| {
             let mut state = self.state.borrow_mut();
-            if state.readers == 0 {
+            if state.readers + state.mirrors == 0 {
                 return Poll::Ready(false);
             }
             if state.furthest >= state.gone + state.segments.len() {
@@ -183,6 +224,12 @@ impl Fill {
 }
 
 impl State {
+    fn wake_fetch(&mut self) {
+        if let Some(fetch) = self.fetch.take() {
+            fetch.wake();
+        }
+    }
+
     fn take_wakers(&mut self) -> Vec<Waker> {
         self.round += 1;
         std::mem::take(&mut self.wakers)
@@ -190,7 +237,6 @@ impl State {
 }
 
 /// One who reads a response while it is fetched.
-#[derive(Debug)]
 pub(crate) struct Reading {
     fill: Rc<Fill>,
     next: usize,
@@ -201,7 +247,14 @@ pub(crate) struct Reading {
 impl Reading {
     /// Begins at the beginning.
     pub(crate) fn new(fill: &Rc<Fill>) -> Reading {
-        fill.state.borrow_mut().readers += 1;
+        let is_first = {
+            let mut state = fill.state.borrow_mut();
+            state.readers += 1;
+            state.readers == 1
+        };
+        if is_first {
+            fill.tell();
+        }
         Reading { fill: fill.clone(), next: 0, waits: Cell::new(0) }
     }
 
@@ -256,8 +309,11 @@ impl Reading {
             self.next += 1;
             if self.next > state.furthest {
                 state.furthest = self.next;
-                if let Some(fetch) = state.fetch.take() {
-                    fetch.wake();
+                state.wake_fetch();
+                let tells = state.outgrown;
+                drop(state);
+                if tells {
+                    self.fill.tell();
                 }
             }
             return Some(Next::Segment(segment));
@@ -287,11 +343,12 @@ impl Drop for Reading {
     fn drop(&mut self) {
         let mut state = self.fill.state.borrow_mut();
         state.readers -= 1;
-        if state.readers == 0
-            && let Some(fetch) = state.fetch.take()
-        {
-            fetch.wake();
+        if state.readers > 0 {
+            return;
         }
+        state.wake_fetch();
+        drop(state);
+        self.fill.tell();
     }
 }
 

@@ -320,8 +320,13 @@ impl Shard {
     /// Removes what is stored for a key, after a request that has changed the resource (RFC 9111, section
     /// 4.4), and keeps fetches under way from being stored.
     pub fn invalidate(&mut self, key: KeyRef<'_>) {
-        self.log.note_key(key.hash);
+        self.note_removal(key);
         self.remove(key);
+    }
+
+    /// Keeps what is being fetched for a key from being stored.
+    pub fn note_removal(&mut self, key: KeyRef<'_>) {
+        self.log.note_key(key.hash);
     }
 
     fn remove(&mut self, key: KeyRef<'_>) -> u64 {
@@ -369,6 +374,10 @@ impl Shard {
             })
             .collect();
         if count == 0 {
+            if variants.is_empty() && !purge.soft && purge.what.covers(key.text, b"") {
+                // Nothing is stored; it is only known that requests must not wait for one another.
+                self.remove(key);
+            }
             return 0;
         }
         let Some(kept) = self.keys.get(found.slot).cloned() else { return 0 };

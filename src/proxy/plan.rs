@@ -10,7 +10,7 @@ use super::connection::Peer;
 use super::core::{CachePart, Core};
 use super::record::Received;
 use super::serve::Source;
-use crate::cache::fill::{Fill, NoHead, Reading};
+use crate::cache::fill::{NoHead, Reading};
 use crate::cache::outcome::{Forward, Outcome, Report};
 use crate::cache::policy::{self, Bypass, Eligibility, Use, Why};
 use crate::cache::purge::Moment;
@@ -207,7 +207,7 @@ impl<'a> Planning<'a> {
         let mut names = newest.map_or(Vec::new(), |stored| stored.head.vary().to_vec());
         for _ in 0..LOOKS_MAX {
             caching.select(&names, self.request);
-            let fill = match self.cache.store.begin(caching.key(), &caching.selecting, seen).await {
+            let reading = match self.cache.store.begin(caching.key(), &caching.selecting, seen).await {
                 Begin::Fetch(ticket) => {
                     if ticket.is_shared() {
                         // The response is for others too, so it has to come whole.
@@ -216,10 +216,10 @@ impl<'a> Planning<'a> {
                     caching.ticket = Some(ticket);
                     return Some(Plan::Fetch);
                 }
-                Begin::Join(fill) => fill,
+                Begin::Join(reading) => reading,
                 Begin::Changed => return None,
             };
-            match self.join(caching, &fill, found.moment).await {
+            match self.join(caching, reading, found.moment).await {
                 Joined::Plan(plan) => return Some(plan),
                 Joined::Ended => return None,
                 // It is another variant that is being fetched; now it is known what it varies by.
@@ -230,8 +230,7 @@ impl<'a> Planning<'a> {
     }
 
     /// Waits for what another fetches.
-    async fn join(&self, caching: &mut Caching, fill: &Rc<Fill>, moment: Moment) -> Joined {
-        let reading = Reading::new(fill);
+    async fn join(&self, caching: &mut Caching, reading: Reading, moment: Moment) -> Joined {
         let head = match monoio::time::timeout(self.cache.wait, reading.head()).await {
             Ok(Ok(head)) => head,
             Ok(Err(NoHead::NotShared)) => return Joined::Plan(self.alone(caching, moment, "not-shared")),

@@ -20,6 +20,9 @@ use crate::upstream::Connection;
 /// The longest segment.
 const SEGMENT_BYTES_MAX: usize = 64 * 1024;
 
+/// How much of a response that is too large to be kept its readers may lie apart, at least.
+const APART_BYTES_MIN: usize = 256 * 1024;
+
 /// A response that is being fetched into the cache.
 pub(super) struct Pump {
     pub(super) head: Arc<Head>,
@@ -38,11 +41,22 @@ struct Segments {
     list: VecDeque<Arc<Segment>>,
     /// Bytes in the list.
     bytes: usize,
-    /// How far the readers of a response may lie apart that will not be stored: as much as could have
-    /// been; nothing where the cache has no room at all.
-    apart_max: usize,
-    /// More has come than that.
+    /// Too much has come, or there is no room: it will not be stored, and readers must keep up.
     outgrown: bool,
+    /// Some of it had no room.
+    passing: bool,
+}
+
+impl Segments {
+    /// How much of the content its readers may lie apart.
+    fn most_apart(&self, cache: &CachePart) -> usize {
+        match (self.outgrown, self.passing) {
+            (false, _) => usize::MAX,
+            (true, false) => cache.response_bytes_max.max(APART_BYTES_MIN),
+            // What the ledger has no room for must not lie about.
+            (true, true) => APART_BYTES_MIN,
+        }
+    }
 }
 
 impl Pump {
@@ -53,44 +67,49 @@ impl Pump {
         ticket: Ticket,
         (key, hash): (Vec<u8>, u64),
         persists: bool,
-        bytes_max: usize,
     ) -> Pump {
         ticket.answered(&head);
-        let segments = Segments { apart_max: bytes_max, ..Segments::default() };
-        Pump { head, decoder, ticket, key, hash, persists, segments }
+        Pump { head, decoder, ticket, key, hash, persists, segments: Segments::default() }
     }
 
     /// Takes content; whoever reads along sees it at once.
     pub(super) fn take(&mut self, cache: &CachePart, content: &[u8]) {
+        self.outgrow(self.segments.bytes + content.len() > cache.response_bytes_max);
+        // Nothing goes before readers have had a turn: see `read`.
+        let most = self.segments.most_apart(cache);
         for piece in content.chunks(SEGMENT_BYTES_MAX) {
+            self.let_go(most.saturating_sub(piece.len()));
             let kept = cache.store.make(Segment::cost(piece.len()), |ledger| Segment::new(ledger, piece));
             let segment = kept.unwrap_or_else(|| {
-                self.segments.apart_max = 0;
+                self.segments.passing = true;
+                self.outgrow(true);
                 Segment::passing(piece)
             });
             self.segments.bytes += piece.len();
-            self.segments.outgrown |= self.segments.bytes > self.segments.apart_max;
             self.ticket.received(&segment);
             self.segments.list.push_back(segment);
         }
     }
 
-    /// Lets go of what came first of a response that is not going to be stored, once the reader who is
-    /// furthest on has it all. Says whether there is any reader left.
-    async fn let_go(&mut self) -> bool {
-        let Some(fill) = self.ticket.fill().cloned() else { return false };
-        if !fill.caught_up().await {
-            return false;
+    /// Where too much comes, or there is no room for it: from here on it only passes.
+    fn outgrow(&mut self, is_too_much: bool) {
+        if is_too_much && !std::mem::replace(&mut self.segments.outgrown, true) {
+            self.ticket.outgrown(KeyRef { hash: self.hash, text: &self.key });
         }
+    }
+
+    /// Lets go of what lies further back than that.
+    fn let_go(&mut self, most: usize) {
         let mut gone = 0;
-        while (gone == 0 || self.segments.bytes > self.segments.apart_max)
+        while self.segments.bytes > most
             && let Some(segment) = self.segments.list.pop_front()
         {
             self.segments.bytes -= segment.bytes().len();
             gone += 1;
         }
-        self.ticket.let_go(gone);
-        true
+        if gone > 0 {
+            self.ticket.let_go(gone);
+        }
     }
 
     /// Stores what is complete.
@@ -145,9 +164,6 @@ impl Pump {
         let mut last = window.len();
         let mut overrun = false;
         while !self.decoder.is_done() {
-            if self.segments.outgrown && !self.let_go().await {
-                return Err(Reason::ClientClosed);
-            }
             let used = std::mem::replace(window, core.buffers.take(Class::Small));
             let empty = next_window(&core.buffers, used, last, self.decoder.remaining());
             let (result, back) = upstream.read(empty).await;
@@ -157,6 +173,14 @@ impl Pump {
                     last = count;
                     let step = self.decoder.step(window.bytes_mut()).map_err(bad_body)?;
                     overrun |= step.consumed < window.len();
+                    self.outgrow(self.segments.bytes + step.data.len() > cache.response_bytes_max);
+                    if self.segments.outgrown
+                        && let Some(fill) = self.ticket.fill().cloned()
+                        && !fill.caught_up().await
+                    {
+                        // It is not kept, and nobody reads it any more.
+                        return Err(Reason::ClientClosed);
+                    }
                     self.take(cache, &window.bytes()[step.data]);
                 }
                 Err(Broken::Closed) if self.decoder.may_end_here() => break,

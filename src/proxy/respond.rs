@@ -244,8 +244,8 @@ impl Respond<'_> {
         window.consume(head_length);
         let reading = ticket.reading();
         let key = (self.caching.key.clone(), self.caching.hash);
-        let (decoder, most) = (Decoder::new(length), cache.response_bytes_max);
-        let mut pump = Pump::new(heads.kept, decoder, ticket, key, persists, most);
+        let decoder = Decoder::new(length);
+        let mut pump = Pump::new(heads.kept, decoder, ticket, key, persists);
         let step = match pump.decoder.step(window.bytes_mut()) {
             Ok(step) => step,
             Err(fault) => {

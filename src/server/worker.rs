@@ -200,7 +200,18 @@ async fn stop(
     }
     core.drain();
     let started = core.clock.now();
-    while core.connections() > 0 && core.clock.now().since(started) < drain {
+    let mut rests = false;
+    while core.clock.now().since(started) < drain {
+        if core.connections() == 0 {
+            // Clients of other cores may wait for what this one owns or fetches.
+            let store = core.cache.as_ref().map(|cache| &cache.store);
+            if let Some(store) = store.filter(|_| !std::mem::replace(&mut rests, true)) {
+                store.rest();
+            }
+            if !store.is_some_and(|store| store.is_needed()) {
+                break;
+            }
+        }
         match orders.try_recv() {
             Ok(Order::Cut) => break,
             // What is in flight may still be answered from the cache.

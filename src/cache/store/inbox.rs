@@ -2,7 +2,7 @@
 
 use super::message::SentEntry;
 use super::*;
-use crate::cache::fill::Update;
+use crate::cache::fill::{Reading, Update};
 
 /// Messages that are seen to before other tasks get their turn.
 const BATCH: usize = 64;
@@ -48,9 +48,15 @@ impl Store {
             Message::Subscribe { id, core, reply } => {
                 if let Some(source) = self.sources.borrow_mut().get_mut(&id.number) {
                     reply.send(Reply::Subscribed { id, history: source.fill.history() });
-                    if !source.subscribers.contains(&core) {
-                        source.subscribers.push(core);
-                    }
+                    source.subscribers.entry(core).or_insert(true);
+                    source.tell_mirrored();
+                }
+            }
+            Message::Reached { id, core, next } => {
+                if let Some(source) = self.sources.borrow_mut().get_mut(&id.number) {
+                    source.subscribers.insert(core, next.is_some());
+                    source.tell_mirrored();
+                    source.fill.reached(next.unwrap_or(0));
                 }
             }
             Message::Progress { id, update } => self.mirror(id, update),
@@ -141,13 +147,21 @@ impl Store {
 
     /// Takes a step of a fetch on another core.
     fn mirror(&self, id: FillId, update: Update) {
-        let ends = update.ends();
+        let (ends, lets_go) = (update.ends(), matches!(update, Update::LetGo(_)));
         let mut mirrors = self.mirrors.borrow_mut();
         let mirror = if ends { mirrors.remove(&id) } else { mirrors.get(&id).cloned() };
         drop(mirrors);
         if let Some(mirror) = mirror {
             mirror.apply(update);
+            if lets_go {
+                self.tell_reached(id, &mirror);
+            }
         }
+    }
+
+    /// Tells the core that fetches how far the readers here are.
+    fn tell_reached(&self, id: FillId, mirror: &Fill) {
+        self.send(id.core, Message::Reached { id, core: self.place, next: mirror.furthest() });
     }
 
     fn take_reply(&self, number: u64, reply: Reply) {
@@ -170,7 +184,9 @@ impl Store {
                 }
                 Answer::Begun(begun, moment)
             }
-            Reply::Subscribed { id, history } => Answer::Subscribed(self.begin_mirror(id, history)),
+            Reply::Subscribed { id, history } => {
+                Answer::Subscribed(Reading::new(&self.begin_mirror(id, history)))
+            }
             Reply::Done => Answer::Done,
         };
         let mut questions = self.questions.borrow_mut();
@@ -199,7 +215,12 @@ impl Store {
         if let Some(mirror) = mirrors.get(&id) {
             return mirror.clone();
         }
-        let mirror = Fill::new();
+        let store = self.this.clone();
+        let mirror = Fill::mirror(move |mirror| {
+            if let Some(store) = store.upgrade().filter(|store| store.mirrors.borrow().contains_key(&id)) {
+                store.tell_reached(id, mirror);
+            }
+        });
         if !history.iter().any(Update::ends) {
             mirrors.insert(id, mirror.clone());
         }

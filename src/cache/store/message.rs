@@ -38,6 +38,9 @@ pub(crate) enum Message {
     Forget { key: SentKey, until: Option<Arc<ReplyTo>>, unheard: Arc<()> },
     /// To the core that fetches: this core has readers for it.
     Subscribe { id: FillId, core: usize, reply: ReplyTo },
+    /// To the core that fetches: of this core's readers the one who is furthest on wants that segment next;
+    /// there are none any more where it says nothing.
+    Reached { id: FillId, core: usize, next: Option<usize> },
     /// From the core that fetches: its fetch took a step.
     Progress { id: FillId, update: Update },
     /// An answer.

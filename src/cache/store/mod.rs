@@ -23,11 +23,12 @@ mod message;
 mod ticket;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ use quick_cache::unsync::{Cache, DefaultLifecycle};
 
 use self::message::{Message, Reply, ReplyTo, SentKey};
 pub(crate) use self::ticket::Ticket;
-use super::fill::Fill;
+use super::fill::{Fill, Reading};
 use super::key::{BuildKeyHasher, Key, KeyRef};
 use super::ledger::Ledger;
 use super::purge::{Moment, Purge, Round, What};
@@ -67,6 +68,8 @@ pub(crate) struct Shared {
     hasher: RandomState,
     inboxes: Arc<[flume::Sender<Message>]>,
     outlets: Arc<[flume::Receiver<Message>]>,
+    /// Cores that still have clients.
+    busy: Arc<AtomicUsize>,
 }
 
 impl Shared {
@@ -78,6 +81,7 @@ impl Shared {
             hasher: RandomState::new(),
             inboxes: inboxes.into(),
             outlets: outlets.into(),
+            busy: Arc::new(AtomicUsize::new(cores)),
         }
     }
 }
@@ -105,7 +109,7 @@ pub(crate) enum Begin {
     /// Fetch.
     Fetch(Ticket),
     /// Read what another is fetching.
-    Join(Rc<Fill>),
+    Join(Reading),
     /// What is stored has changed: look again.
     Changed,
 }
@@ -113,7 +117,14 @@ pub(crate) enum Begin {
 /// A fetch of this core that others may wait for.
 struct Source {
     fill: Rc<Fill>,
-    subscribers: Vec<usize>,
+    /// The cores with a mirror, and whether anybody reads there.
+    subscribers: BTreeMap<usize, bool>,
+}
+
+impl Source {
+    fn tell_mirrored(&self) {
+        self.fill.mirrored(self.subscribers.values().filter(|&&reads| reads).count());
+    }
 }
 
 /// A question that was asked of another core.
@@ -126,7 +137,7 @@ enum Question {
 enum Answer {
     Found(Found),
     Begun(Begun, Moment),
-    Subscribed(Rc<Fill>),
+    Subscribed(Reading),
     Done,
 }
 
@@ -245,8 +256,8 @@ impl Store {
                 Begun::Alone => return Begin::Fetch(self.alone(moment)),
                 Begun::Changed => return Begin::Changed,
                 Begun::Join(other) => {
-                    if let Some(fill) = self.join(other).await {
-                        return Begin::Join(fill);
+                    if let Some(reading) = self.join(other).await {
+                        return Begin::Join(reading);
                     }
                     // It ended meanwhile: the owner knows more now.
                 }
@@ -261,7 +272,7 @@ impl Store {
 
     /// Lets others read along with a fetch of this core's.
     fn open_source(&self, id: FillId) {
-        let source = Source { fill: Fill::new(), subscribers: Vec::new() };
+        let source = Source { fill: Fill::new(), subscribers: BTreeMap::new() };
         self.sources.borrow_mut().insert(id.number, source);
     }
 
@@ -271,18 +282,18 @@ impl Store {
         (shard.begin(key, selecting, seen, id, self.now_ms.get()), shard.moment())
     }
 
-    /// The fill of a fetch under way, on whatever core.
-    async fn join(&self, id: FillId) -> Option<Rc<Fill>> {
+    /// Reads a fetch under way, on whatever core.
+    async fn join(&self, id: FillId) -> Option<Reading> {
         if id.core == self.place {
-            return self.sources.borrow().get(&id.number).map(|source| source.fill.clone());
+            return self.sources.borrow().get(&id.number).map(|source| Reading::new(&source.fill));
         }
         if let Some(mirror) = self.mirrors.borrow().get(&id) {
-            return Some(mirror.clone());
+            return Some(Reading::new(mirror));
         }
         let (number, reply) = self.question();
         self.send(id.core, Message::Subscribe { id, core: self.place, reply });
         match self.answer(number).await {
-            Answer::Subscribed(mirror) => Some(mirror),
+            Answer::Subscribed(reading) => Some(reading),
             _ => None,
         }
     }
@@ -324,13 +335,23 @@ impl Store {
     }
 
     async fn purge_stored(&self, purge: &Purge) -> u64 {
-        self.shard.borrow_mut().note_purge(purge.clone());
         if let What::Key(text) = &purge.what {
             let key = KeyRef { hash: self.hash(text), text };
-            let count = self.shard.borrow_mut().purge_one(purge, key);
+            if !self.owns(key.hash) {
+                return 0;
+            }
+            let mut shard = self.shard.borrow_mut();
+            match purge.soft {
+                true => shard.note_purge(purge.clone()),
+                // There is a log for single keys, which goes back much further.
+                false => shard.note_removal(key),
+            }
+            let count = shard.purge_one(purge, key);
+            drop(shard);
             self.tell_forgotten(None);
             return count;
         }
+        self.shard.borrow_mut().note_purge(purge.clone());
         let (mut count, mut from) = (0, Some(0));
         while let Some(place) = from {
             let (step, next) = self.shard.borrow_mut().purge_step(purge, place);
@@ -371,6 +392,17 @@ impl Store {
     pub(crate) fn entries(&self) -> (usize, u64) {
         let shard = self.shard.borrow();
         (shard.len(), shard.evicted())
+    }
+
+    /// Says that this core, which is about to end, has no clients any more. To be called once.
+    pub(crate) fn rest(&self) {
+        // The count orders no other memory.
+        self.shared.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether there are cores with clients, who may need what this core owns or fetches.
+    pub(crate) fn is_needed(&self) -> bool {
+        self.shared.busy.load(Ordering::Relaxed) > 0
     }
 
     /// Whether this core owns a key.

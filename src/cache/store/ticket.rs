@@ -81,14 +81,17 @@ impl Ticket {
         self.publish(&Update::Segment(segment.clone()));
     }
 
-    /// The response has outgrown what may be held: nobody else joins, and those who read may not fall
-    /// further behind.
-    pub(crate) fn let_go(&self, segments: usize) {
-        if let (Some(shared), Some(store)) = (&self.shared, self.store.upgrade())
-            && !shared.fill.has_let_go()
-        {
+    /// The response has outgrown what may be held: nobody else joins it, or the next ones for a while.
+    pub(crate) fn outgrown(&self, key: KeyRef<'_>) {
+        if let (Some(shared), Some(store)) = (&self.shared, self.store.upgrade()) {
             store.tell_owner_to_land(shared);
+            store.tell_not_shared(key, false, None);
         }
+        self.publish(&Update::LetGo(0));
+    }
+
+    /// So many segments of such a response go at its front; whoever has not read them is left behind.
+    pub(crate) fn let_go(&self, segments: usize) {
         self.publish(&Update::LetGo(segments));
     }
 
@@ -115,13 +118,7 @@ impl Ticket {
         let (Some(Shared { id, .. }), Some(store)) = (self.shared.take(), self.store.upgrade()) else {
             return;
         };
-        let id = Some(id);
-        let owner = store.owner(key.hash);
-        if owner == store.place {
-            store.not_shared_here(key, supersedes, id);
-        } else {
-            store.send(owner, Message::NotShared { key: SentKey::of(key), supersedes, id });
-        }
+        store.tell_not_shared(key, supersedes, Some(id));
     }
 
     /// The fetch failed, or broke off.
@@ -166,7 +163,7 @@ impl Ticket {
         }
         let (Some(Shared { id, .. }), Some(store)) = (&self.shared, self.store.upgrade()) else { return };
         if let Some(source) = store.sources.borrow().get(&id.number) {
-            for &core in &source.subscribers {
+            for &core in source.subscribers.keys() {
                 store.send(core, Message::Progress { id: *id, update: update.clone() });
             }
         }
@@ -174,6 +171,15 @@ impl Ticket {
 }
 
 impl Store {
+    fn tell_not_shared(&self, key: KeyRef<'_>, supersedes: bool, id: Option<FillId>) {
+        let owner = self.owner(key.hash);
+        if owner == self.place {
+            self.not_shared_here(key, supersedes, id);
+        } else {
+            self.send(owner, Message::NotShared { key: SentKey::of(key), supersedes, id });
+        }
+    }
+
     fn tell_owner_to_land(&self, shared: &Shared) {
         if shared.owner == self.place {
             self.shard.borrow_mut().land(shared.id);

@@ -1,0 +1,159 @@
+//! Fetches that fail: whoever reads along sees the response break off, whoever waits is told, nothing of
+//! it is stored, and the origin is not stormed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::support::cache::{
+    Gate, cache_number, caching, clients, each, fresh_head, fresh_with, requests_by_worker,
+};
+use crate::support::origin::Peer;
+use crate::support::{End, Origin, Proxy, assert_same, chunk, eventually, get, ms, noise, on_each_driver};
+
+const PATIENT: [&str; 2] = ["--cache-wait", "60s"];
+
+fn get_1_0(target: &str) -> String {
+    format!("GET {target} HTTP/1.0\r\nHost: example.com\r\n\r\n")
+}
+
+fn all_have_asked(proxy: &Proxy, count: u64) {
+    eventually("all have asked", || requests_by_worker(proxy).iter().sum::<u64>() >= count);
+}
+
+/// How a response breaks off.
+const BREAKS: [(&str, bool, fn(&mut Peer)); 6] = [
+    ("a close before the length is reached", false, |_| ()),
+    ("a reset before the length is reached", false, |peer| peer.reset()),
+    ("silence before the length is reached", false, Peer::hang),
+    ("a close before the last chunk", true, |_| ()),
+    ("a malformed chunk", true, |peer| peer.send("xyz\r\n")),
+    ("silence before the last chunk", true, Peer::hang),
+];
+
+#[test]
+fn a_fetch_that_breaks_off_breaks_off_for_every_reader_and_is_not_stored() {
+    on_each_driver(|driver| {
+        for (place, (what, chunked, breaks)) in BREAKS.into_iter().enumerate() {
+            let cores = 1 + place % 2;
+            let (gate, content) = (Gate::default(), noise(200_000, 6));
+            let (held, whole, count) = (gate.clone(), content.clone(), AtomicUsize::new(0));
+            let origin = Origin::start(move |peer| {
+                while peer.request().is_some() {
+                    let breaks_off = count.fetch_add(1, Ordering::SeqCst) == 0;
+                    let half = if breaks_off { &whole[..100_000] } else { &whole[..] };
+                    peer.send(fresh_head((!chunked).then_some(whole.len()), ""));
+                    peer.send(if chunked { chunk(half) } else { half.to_vec() });
+                    if breaks_off {
+                        held.pass(1);
+                        breaks(peer);
+                        return;
+                    }
+                    peer.send(if chunked { "0\r\n\r\n" } else { "" });
+                }
+            });
+            let args = [&PATIENT[..], &["--upstream-timeout", "500ms"]].concat();
+            let proxy = caching(driver, cores, &origin, &args);
+            let mut all = clients(&proxy, 20);
+            for (place, client) in all.iter_mut().enumerate() {
+                client.send(if place % 3 == 2 { get_1_0("/") } else { get("/") });
+            }
+            all_have_asked(&proxy, 20);
+            gate.open();
+            each(all, |mut client| {
+                let (head, broken) = client.broken_response();
+                assert_eq!(head.status(), 200, "{what}");
+                assert_ne!(broken.end, End::Silent, "{what}");
+                // A reset may overtake what was sent before it.
+                assert!(content[..100_000].starts_with(&broken.partial), "{what}");
+            });
+            assert_eq!(origin.requests().len(), 1, "{what}");
+            let again = proxy.get("/");
+            assert_same(again.body(), &content);
+            assert_eq!(again.field("X-Cache"), Some("MISS"), "{what}");
+        }
+    });
+}
+
+#[test]
+fn who_waits_for_an_origin_that_fails_is_told_so_and_the_origin_is_asked_once() {
+    const COUNT: usize = 200;
+    let ways: [(&str, u16, fn(&mut Peer)); 4] = [
+        ("it closes without an answer", 502, |_| ()),
+        ("it resets the connection", 502, Peer::reset),
+        ("it answers with something else", 502, |peer| peer.send("220 mail.example ESMTP\r\n\r\n")),
+        ("it does not answer", 504, Peer::hang),
+    ];
+    on_each_driver(|driver| {
+        for (place, (what, status, fails)) in ways.into_iter().enumerate() {
+            let gate = Gate::default();
+            let held = gate.clone();
+            let origin = Origin::start(move |peer| {
+                if peer.request().is_some() {
+                    held.pass(1);
+                    fails(peer);
+                }
+            });
+            let args = [&PATIENT[..], &["--first-byte-timeout", "2s"]].concat();
+            let proxy = caching(driver, 1 + place % 2, &origin, &args);
+            let mut all = clients(&proxy, COUNT);
+            all.iter_mut().for_each(|client| client.send(get("/")));
+            all_have_asked(&proxy, COUNT as u64);
+            gate.open();
+            each(all, |mut client| assert_eq!(client.response().status(), status, "{what}"));
+            assert!(origin.requests().len() <= 2, "{what}: {} requests", origin.requests().len());
+            assert_eq!(cache_number(&proxy, "hits"), 0);
+        }
+    });
+}
+
+#[test]
+fn an_origin_that_refuses_connections_is_not_stormed() {
+    const COUNT: usize = 100;
+    on_each_driver(|driver| {
+        // Nobody accepts, so that whoever connects waits; then nobody is there any more.
+        let (address, listener, filling) = crate::support::proxy::deaf_port();
+        let origin = Origin::echo();
+        let url = format!("http://{address}");
+        let args = ["--origin", &url, "--cache-wait", "60s", "--connect-timeout", "1s"];
+        let proxy = crate::support::Setup::new(driver)
+            .cores(2)
+            .admin()
+            .args(&["--access-log", "off"])
+            .args(&args)
+            .start();
+        let mut all = clients(&proxy, COUNT);
+        all.iter_mut().for_each(|client| client.send(get("/")));
+        all_have_asked(&proxy, COUNT as u64);
+        each(all, |mut client| assert_eq!(client.response().status(), 504));
+        drop((listener, filling, origin));
+        assert_eq!(proxy.get("/").status(), 502, "it is refused at once now");
+    });
+}
+
+#[test]
+fn a_fetch_that_failed_is_followed_by_another() {
+    on_each_driver(|driver| {
+        for cores in [1, 2] {
+            let count = Arc::new(AtomicUsize::new(0));
+            let counting = count.clone();
+            let origin = Origin::start(move |peer| {
+                if peer.request().is_some() {
+                    if counting.fetch_add(1, Ordering::SeqCst) == 0 {
+                        peer.sleep(ms(20));
+                        return;
+                    }
+                    // On a connection that was used before, the request would be sent again.
+                    peer.send(fresh_with("Connection: close\r\n", "good"));
+                }
+            });
+            let proxy = caching(driver, cores, &origin, &PATIENT);
+            for round in 0..5 {
+                let target = format!("/{round}");
+                count.store(0, Ordering::SeqCst);
+                assert_eq!(proxy.get(&target).status(), 502);
+                assert_eq!(proxy.get(&target).text(), "good");
+                assert_eq!(proxy.get(&target).field("X-Cache"), Some("HIT"));
+            }
+        }
+    });
+}
