@@ -251,7 +251,8 @@ impl World {
         let mut truth = self.truth.borrow_mut();
         let now = truth.removals_begun;
         let same = |flight: &&Flight| (flight.key, flight.selecting) == (key, selecting);
-        let other = truth.flights.iter().filter(same).find(|flight| flight.quiet == Some(now));
+        let other =
+            truth.flights.iter().filter(same).find(|flight| flight.quiet == Some(now) && quiet == Some(now));
         assert!(other.is_none(), "two fetches of {key}");
         truth.fetches += 1;
         let number = truth.fetches;
