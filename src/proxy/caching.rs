@@ -200,6 +200,10 @@ impl Caching {
         if let Some(ticket) = self.ticket.take() {
             ticket.failed(reason);
         }
+        // Who takes only what is stored has not had the origin asked: it has not failed.
+        if reason == Reason::OnlyIfCached {
+            return None;
+        }
         self.stand_in(core)
     }
 

@@ -16,6 +16,7 @@ mod buffers;
 mod cache_head;
 mod cache_invalidation;
 mod cache_messages;
+mod cache_model;
 mod cache_poisoning;
 mod cache_ranges;
 mod cache_reports;

@@ -105,6 +105,15 @@ impl Client {
         }
     }
 
+    /// Reads the response to a request with that method, as far as it comes.
+    pub(crate) fn try_response_to(&mut self, method: &str) -> Result<Response, (Option<Head>, Broken)> {
+        let head = self.wire.head().map_err(|broken| (None, broken))?;
+        match self.wire.content(head.response_framing(method)) {
+            Ok(content) => Ok(Response { head, content }),
+            Err(broken) => Err((Some(head), broken)),
+        }
+    }
+
     /// Reads a response whose content is expected to break off.
     pub(crate) fn broken_response(&mut self) -> (Head, Broken) {
         let head = self.head();
