@@ -210,7 +210,7 @@ impl Respond<'_> {
         self.core.give_back_lines(std::mem::take(&mut self.lines));
         if let Some(separate) = separate {
             self.progress.responding.set(true);
-            self.to_client(separate).await.map_err(client_fault)?;
+            self.send_on(separate).await.map_err(client_fault)?;
         }
         let last = self.stream(window, &mut content).await?;
         let reusable = persists && !content.overrun && self.progress.uploaded.get();
@@ -327,12 +327,12 @@ impl Respond<'_> {
     async fn interim(&mut self, head: &ResponseHead, bytes: &[u8]) -> Result<(), ResponseFault> {
         self.encode(head, bytes, ResponseBody::Forbidden, Persistence::KeepAlive, None);
         let head = self.encoded();
-        self.to_client(head).await.map_err(client_fault)?;
+        self.send_on(head).await.map_err(client_fault)?;
         Ok(())
     }
 
     /// Writes to the client, if there is one, and gives the buffer back empty.
-    async fn to_client(&mut self, mut buffer: Buffer) -> Result<Buffer, Broken> {
+    async fn send_on(&mut self, mut buffer: Buffer) -> Result<Buffer, Broken> {
         match &mut self.client {
             Some(client) => client.write_all(buffer).await,
             None => {
@@ -401,7 +401,7 @@ impl Respond<'_> {
         let mut last = window.len();
         while !content.done {
             self.progress.responding.set(true);
-            window = self.to_client(window).await.map_err(|broken| content.fault(client_fault(broken)))?;
+            window = self.send_on(window).await.map_err(|broken| content.fault(client_fault(broken)))?;
             window = next_window(&self.core.buffers, window, last, content.decoder.remaining());
             let (result, back) = self.upstream.read(window).await;
             window = back;
@@ -426,7 +426,7 @@ impl Respond<'_> {
         }
         if content.end_apart {
             self.progress.responding.set(true);
-            window = self.to_client(window).await.map_err(|broken| content.fault(client_fault(broken)))?;
+            window = self.send_on(window).await.map_err(|broken| content.fault(client_fault(broken)))?;
             let fits = window.append(content.decoder.end(content.outgoing.encoder));
             debug_assert!(fits, "an empty window has room for a trailer section");
         }

@@ -46,7 +46,7 @@ enum Part {
     NotModified,
     Unsatisfiable(u64),
     Single(Range<u64>, u64),
-    Several(Ranges, u64),
+    Several(Box<Ranges>, u64),
 }
 
 /// How serving went.
@@ -132,7 +132,7 @@ impl Serving<'_> {
             Wanted::Unsatisfiable => Part::Unsatisfiable(length),
             Wanted::Parts(ranges) => match ranges.single() {
                 Some((first, past)) => Part::Single(first..past, length),
-                None => Part::Several(ranges, length),
+                None => Part::Several(Box::new(ranges), length),
             },
         }
     }
@@ -143,7 +143,7 @@ impl Serving<'_> {
         let range = match &part {
             Part::Single(range, _) => range.clone(),
             Part::Several(ranges, length) if self.asked.method == Method::Get => {
-                return Box::pin(self.several(head, body, *ranges, *length)).await;
+                return Box::pin(self.several(head, body, &part, (**ranges, *length))).await;
             }
             Part::Whole if !body.trailers().is_empty() && self.sends_trailers() => {
                 return Box::pin(self.with_trailers(head, body)).await;
@@ -195,14 +195,13 @@ impl Serving<'_> {
         &mut self,
         head: &Head,
         body: &Body,
-        ranges: Ranges,
-        length: u64,
+        part: &Part,
+        (ranges, length): (Ranges, u64),
     ) -> Result<Served, Reason> {
         let number = self.core.random.borrow_mut().u64(..);
         let parts = Multipart::new(ranges, length, head.content_type(), number);
         let content = parts.content_length();
-        let then =
-            self.write_head(head, &Part::Several(ranges, length), ResponseBody::Known(content), Some(&parts));
+        let then = self.write_head(head, part, ResponseBody::Known(content), Some(&parts));
         let mut buffer = self.head_buffer(0);
         self.record.bytes += content;
         let mut text = Vec::new();

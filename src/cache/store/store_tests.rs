@@ -221,7 +221,7 @@ impl World {
                         break 'got got;
                     }
                     Begin::Changed => {}
-                    Begin::Join(fill) => match self.read(&fill).await {
+                    Begin::Join(reading) => match self.read(reading).await {
                         Ok(got) => break 'got got,
                         Err(NoHead::Failed(_)) => break 'got None,
                         Err(NoHead::NotShared) => {
@@ -349,8 +349,7 @@ impl World {
     }
 
     /// Reads along. None if it broke off.
-    async fn read(&self, fill: &Rc<Fill>) -> Result<Option<Vec<u8>>, NoHead> {
-        let mut reading = Reading::new(fill);
+    async fn read(&self, mut reading: Reading) -> Result<Option<Vec<u8>>, NoHead> {
         reading.head().await?;
         let mut content = Vec::new();
         loop {

@@ -1,7 +1,7 @@
 //! What a scenario is made of: an origin, a proxy, a client, an expectation.
 
-pub(crate) mod cached;
 pub(crate) mod cache;
+pub(crate) mod cached;
 pub(crate) mod client;
 pub(crate) mod message;
 pub(crate) mod origin;
