@@ -272,7 +272,7 @@ impl Shard {
                 stored.head = head;
             }
         }
-        let most = self.bytes_max / 2;
+        let most = self.entry_bytes_max();
         let mut weight = stored.weight();
         if weight > most {
             return false;
@@ -394,7 +394,7 @@ impl Shard {
     pub fn make_room(&mut self, weight: usize) -> bool {
         let surplus = (self.weight() + weight).saturating_sub(self.bytes_max);
         // Nothing goes for what is too large to be stored, and would not fit however much went.
-        if surplus == 0 || weight > self.bytes_max / 2 {
+        if surplus == 0 || weight > self.entry_bytes_max() {
             return true;
         }
         self.shed(surplus.min(STEP_BYTES));
@@ -415,6 +415,16 @@ impl Shard {
             let gone = self.index.insert_with_lifecycle(self.ballast.clone(), resource);
             self.let_go(gone, None);
         }
+    }
+
+    /// What is stored for one key takes at most half of the shard.
+    fn entry_bytes_max(&self) -> usize {
+        self.bytes_max / 2
+    }
+
+    /// Bytes of content that a response can have and still be stored: its segments and head take more.
+    pub fn response_bytes_max(&self) -> usize {
+        self.entry_bytes_max() / 16 * 15
     }
 
     /// Bytes that are stored here.

@@ -93,11 +93,11 @@ impl CachePart {
     pub(crate) fn new(settings: &CacheSettings, store: Rc<Store>) -> CachePart {
         let grace_s = settings.grace.map_or(0, |grace| grace.as_secs());
         CachePart {
-            store,
             defaults: Defaults { ttl_s: settings.ttl.map(|ttl| ttl.as_secs()) },
             grace: Grace { stale_while_revalidate_s: grace_s, stale_if_error_s: grace_s },
-            response_bytes_max: settings.response_bytes_max,
+            response_bytes_max: settings.response_bytes_max.min(store.response_bytes_max()),
             wait: settings.wait,
+            store,
         }
     }
 }

@@ -105,7 +105,10 @@ impl Caching {
         let is_personal = why == NotStored::Authorized.name() || matches!(status, 206 | 304 | 416);
         match self.ticket.take() {
             Some(ticket) if is_personal || is_failure(status) => ticket.ended_unshared(),
-            Some(ticket) => ticket.not_shared(self.key(), superseded && (200..300).contains(&status)),
+            Some(ticket) => {
+                let speaks_for_it = (200..300).contains(&status) || matches!(status, 404 | 410);
+                ticket.not_shared(self.key(), superseded && speaks_for_it);
+            }
             None => {}
         }
         if let Some(report) = &mut self.report {

@@ -92,8 +92,7 @@ pub(super) async fn plan(
             Needs::Fetch { alone } => alone || look == LOOKS_MAX,
         };
         let marked = found.entry.as_ref().is_some_and(|entry| entry.alone_until_ms > caching.requested_ms);
-        // A response to credentials is seldom for others: they are not made to wait for it.
-        if alone || marked || caching.authorized {
+        if alone || marked {
             caching.ticket = Some(planning.cache.store.alone(found.moment));
             return Plan::Fetch;
         }

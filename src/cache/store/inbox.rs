@@ -203,8 +203,8 @@ impl Store {
     /// Keeps a copy of another core's entry. That core has noted that this one holds it.
     fn keep_copy(&self, key: KeyRef<'_>, entry: Rc<Entry>, moment: Moment) {
         if let Some(key) = Key::new(&self.shared.ledger, key) {
-            let touched_ms = self.now_ms.clone();
-            self.copies.borrow_mut().insert(key, Copied { entry, moment, touched_ms });
+            let (touched_ms, kept_ms) = (self.now_ms.clone(), self.now_ms.get());
+            self.copies.borrow_mut().insert(key, Copied { entry, moment, touched_ms, kept_ms });
         }
     }
 

@@ -47,6 +47,10 @@ use super::stored::Stored;
 /// How long a copy is used before its owner is told that it is in use.
 const TOUCH_MS: u64 = 1000;
 
+/// How long a copy is used before its owner is asked again: what is fetched on the strength of a copy began
+/// no later than the copy, as far as purges go.
+const COPY_MS: u64 = 10_000;
+
 /// How many entries of other cores a core keeps a copy of.
 const COPIES_MAX: usize = 4096;
 
@@ -91,6 +95,7 @@ struct Copied {
     entry: Rc<Entry>,
     moment: Moment,
     touched_ms: Cell<u64>,
+    kept_ms: u64,
 }
 
 type Copies = Cache<Rc<Key>, Copied, UnitWeighter, BuildKeyHasher, DefaultLifecycle<Rc<Key>, Copied>>;
@@ -208,6 +213,9 @@ impl Store {
         let copies = self.copies.borrow();
         let copy = copies.get(&key)?;
         let now_ms = self.now_ms.get();
+        if now_ms.saturating_sub(copy.kept_ms) > COPY_MS {
+            return None;
+        }
         if now_ms.saturating_sub(copy.touched_ms.get()) > TOUCH_MS {
             copy.touched_ms.set(now_ms);
             self.send(owner, Message::Touch { key: SentKey::of(key) });
@@ -381,6 +389,11 @@ impl Store {
             self.shard.borrow_mut().shed(key_bytes + ROOM_BYTES);
             self.tell_forgotten(None);
         }
+    }
+
+    /// Bytes of the largest response that a core can own.
+    pub(crate) fn response_bytes_max(&self) -> usize {
+        self.shard.borrow().response_bytes_max()
     }
 
     /// Bytes that the cache holds, over all cores.
