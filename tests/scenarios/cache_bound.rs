@@ -221,7 +221,7 @@ fn memory_that_was_given_back_is_used_again() {
         let origin = Origin::answering(fresh(noise(20 * KIB, 6)));
         let proxy = caching(driver, 2, &origin, &["--cache-size", "32MiB"]);
         let mut rounds = Vec::new();
-        for round in 0..6 {
+        for round in 0..16 {
             send_all(&proxy, 3000, |number| get(&format!("/{round}/{number}")));
             assert!(cache_number(&proxy, "bytes") > 24 * MIB as u64);
             rounds.push(proxy.resident_kib() / KIB);
@@ -229,7 +229,8 @@ fn memory_that_was_given_back_is_used_again() {
             eventually("what it held is free", || cache_number(&proxy, "bytes") < 64 * KIB as u64);
         }
         println!("{driver:?}: MiB after filling a cache of 32 MiB again and again: {rounds:?}");
-        assert!(rounds[5] <= rounds[2] + 12, "{rounds:?}");
+        // What is lost between blocks that are in use comes to an end.
+        assert!(rounds.iter().all(|&mib| mib < 2 * 32 + BASE / MIB), "{rounds:?}");
     });
 }
 
