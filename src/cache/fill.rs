@@ -146,13 +146,8 @@ impl Fill {
                 state.gone += count;
                 state.outgrown = true;
             }
-            Update::Done(body) => {
-                if body.is_some() {
-                    // Whoever is still reading goes on there.
-                    state.segments.clear();
-                }
-                state.phase = Phase::Complete(body);
-            }
+            // Whoever is reading goes on in the segments, for those of the body may be others.
+            Update::Done(body) => state.phase = Phase::Complete(body),
             Update::Broken(reason) => state.phase = Phase::Broken(reason),
             Update::NotShared => state.phase = Phase::NotShared,
         }
@@ -169,7 +164,9 @@ impl Fill {
             // It loses its beginning, and cannot be joined any more.
             return vec![Update::NotShared];
         }
-        history.extend(state.segments.iter().cloned().map(Update::Segment));
+        if !matches!(state.phase, Phase::Complete(Some(_))) {
+            history.extend(state.segments.iter().cloned().map(Update::Segment));
+        }
         match &state.phase {
             Phase::Complete(Some(body)) => history.push(Update::Done(Some(body.clone()))),
             Phase::Complete(None) | Phase::NotShared => history.push(Update::NotShared),
@@ -240,6 +237,8 @@ impl State {
 pub(crate) struct Reading {
     fill: Rc<Fill>,
     next: usize,
+    /// It began once the response was complete, and reads the segments of its body.
+    in_body: bool,
     /// The round in which it began to wait.
     waits: Cell<u64>,
 }
@@ -255,7 +254,7 @@ impl Reading {
         if is_first {
             fill.tell();
         }
-        Reading { fill: fill.clone(), next: 0, waits: Cell::new(0) }
+        Reading { fill: fill.clone(), next: 0, in_body: false, waits: Cell::new(0) }
     }
 
     /// Waits for the head.
@@ -295,7 +294,10 @@ impl Reading {
     /// What comes next, if it is there.
     pub(crate) fn take(&mut self) -> Option<Next> {
         let mut state = self.fill.state.borrow_mut();
-        if let Phase::Complete(Some(body)) = &state.phase {
+        if let Phase::Complete(Some(body)) = &state.phase
+            && (self.next == 0 || self.in_body)
+        {
+            self.in_body = true;
             let Some(segment) = body.segments().get(self.next) else {
                 return Some(Next::End(Some(body.clone())));
             };
@@ -319,7 +321,7 @@ impl Reading {
             return Some(Next::Segment(segment));
         }
         match &state.phase {
-            Phase::Complete(_) => Some(Next::End(None)),
+            Phase::Complete(body) => Some(Next::End(body.clone())),
             Phase::Broken(reason) => Some(Next::Broken(*reason)),
             Phase::NotShared => Some(Next::Broken(Reason::UpstreamTruncated)),
             Phase::Waiting | Phase::Open => None,

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::core::{CachePart, Core};
 use super::forward::{Broken, Reader};
@@ -19,6 +20,15 @@ use crate::upstream::Connection;
 
 /// The longest segment.
 const SEGMENT_BYTES_MAX: usize = 64 * 1024;
+
+/// Segments that are shorter than this on average are put together when the response is complete.
+const SEGMENT_BYTES_SHORT: usize = 8 * 1024;
+
+/// So much is read before other tasks get their turn, should the origin never make the pump wait.
+const TURN_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long that turn is.
+const TURN: Duration = Duration::from_millis(1);
 
 /// How much of a response that is too large to be kept its readers may lie apart, at least.
 const APART_BYTES_MIN: usize = 256 * 1024;
@@ -56,6 +66,31 @@ impl Segments {
             // What the ledger has no room for must not lie about.
             (true, true) => APART_BYTES_MIN,
         }
+    }
+}
+
+impl Segments {
+    /// All segments; many short ones are put together, so that a hit is not written in as many pieces.
+    fn together(self, cache: &CachePart) -> Vec<Arc<Segment>> {
+        let list = Vec::from(self.list);
+        if list.len() < 2 || self.bytes / list.len() >= SEGMENT_BYTES_SHORT {
+            return list;
+        }
+        let mut longer = Vec::with_capacity(self.bytes / SEGMENT_BYTES_MAX + 1);
+        let mut text = Vec::with_capacity(self.bytes.min(SEGMENT_BYTES_MAX));
+        for (place, segment) in list.iter().enumerate() {
+            text.extend_from_slice(segment.bytes());
+            let next = list.get(place + 1).map_or(SEGMENT_BYTES_MAX, |next| next.bytes().len());
+            if text.len() + next > SEGMENT_BYTES_MAX {
+                let cost = Segment::cost(text.len());
+                let Some(segment) = cache.store.make(cost, |ledger| Segment::new(ledger, &text)) else {
+                    return list;
+                };
+                longer.push(segment);
+                text.clear();
+            }
+        }
+        longer
     }
 }
 
@@ -119,7 +154,7 @@ impl Pump {
             return ticket.ended_unkept();
         }
         let trailers = if decoder.trailers().is_some() { decoder.end(Encoder::Chunked) } else { b"" };
-        let list = Vec::from(segments.list);
+        let list = segments.together(cache);
         let bytes = list.len() * size_of::<Arc<Segment>>() + trailers.len();
         match cache.store.make(bytes, |ledger| Body::new(ledger, list.clone(), trailers)) {
             Some(body) => ticket.keep(KeyRef { hash, text: &key }, Stored { head, body }),
@@ -163,7 +198,12 @@ impl Pump {
             Reader { source: &mut socket.source, watch, limit: Some(core.times.upstream_idle) };
         let mut last = window.len();
         let mut overrun = false;
+        let mut turn = 0;
         while !self.decoder.is_done() {
+            if turn > TURN_BYTES {
+                monoio::time::sleep(TURN).await;
+                turn = 0;
+            }
             let used = std::mem::replace(window, core.buffers.take(Class::Small));
             let empty = next_window(&core.buffers, used, last, self.decoder.remaining());
             let (result, back) = upstream.read(empty).await;
@@ -171,6 +211,7 @@ impl Pump {
             match result {
                 Ok(count) => {
                     last = count;
+                    turn += count;
                     let step = self.decoder.step(window.bytes_mut()).map_err(bad_body)?;
                     overrun |= step.consumed < window.len();
                     self.outgrow(self.segments.bytes + step.data.len() > cache.response_bytes_max);

@@ -77,9 +77,12 @@ fn a_thousand_clients_of_a_missing_key_cost_the_origin_one_request() {
             let joined = each(all, |mut client| {
                 let response = client.response();
                 assert_eq!((response.status(), &*response.text()), (200, "small"));
-                usize::from(collapsed(response.fields()))
+                // A worker that is far behind may ask its owner only once it is stored.
+                let late = response.field("X-Cache") == Some("HIT");
+                (usize::from(collapsed(response.fields()) || late), usize::from(late))
             });
-            assert_eq!(joined.iter().sum::<usize>(), COUNT - 1);
+            assert_eq!(joined.iter().map(|(joined, _)| joined).sum::<usize>(), COUNT - 1);
+            assert!(joined.iter().map(|(_, late)| late).sum::<usize>() < COUNT / 2, "most have joined");
             assert_eq!(origin.requests().len(), 1);
             let by_worker = requests_by_worker(&proxy);
             assert!(by_worker.len() == cores && by_worker.iter().all(|&count| count > 0), "{by_worker:?}");
