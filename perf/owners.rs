@@ -103,8 +103,8 @@ impl Cores {
         let ticks = self.requests * 1000 / TICK_MS / (PER_CORE_AND_SECOND * self.cores.len() as u64);
         let now_ms = ticks * TICK_MS;
         if let Some(copy) = self.cores[here].copies.get(&key) {
-            if now_ms.saturating_sub(copy.touched_ms.get()) > TOUCH_MS {
-                copy.touched_ms.set(now_ms);
+            // The store tells the owner at the end of the tick.
+            if copy.touched_ms.replace(now_ms) != now_ms {
                 self.cores[owner].shard.touch(key);
             }
             return true;
@@ -202,7 +202,6 @@ const PER_CORE_AND_SECOND: u64 = 25_000;
 
 const SLACK: usize = 32;
 const COPIES_MAX: usize = 4096;
-const TOUCH_MS: u64 = 50;
 const TICK_MS: u64 = 100;
 
 #[cfg(test)]

@@ -39,7 +39,10 @@ impl Store {
             }
             Message::Land { id } => self.shard.borrow_mut().land(id),
             Message::Landed { number } => drop(self.sources.borrow_mut().remove(&number)),
-            Message::Touch { key } => self.shard.borrow().touch(key.borrowed()),
+            Message::Touch { keys } => {
+                let shard = self.shard.borrow();
+                keys.iter().for_each(|key| shard.touch(key.borrowed()));
+            }
             Message::Invalidate { key, reply } => self.invalidate_here(key.borrowed(), reply),
             // Both ends drop here, which is what whoever waits for it waits for.
             Message::Forget { key, until: _until, unheard: _unheard } => {
@@ -200,11 +203,25 @@ impl Store {
         }
     }
 
+    /// Tells the owners of copies which of them were used since the last tick.
+    pub(super) fn tell_used(&self) {
+        let mut used = self.used.borrow_mut();
+        // The list keeps its memory, for a hit that adds to it must not allocate.
+        let mut by_owner: Vec<Vec<SentKey>> = vec![Vec::new(); self.shared.inboxes.len()];
+        for key in used.drain(..) {
+            by_owner[self.owner(key.borrowed().hash)].push(SentKey::of(key.borrowed()));
+        }
+        for (owner, keys) in by_owner.into_iter().enumerate().filter(|(_, keys)| !keys.is_empty()) {
+            self.send(owner, Message::Touch { keys });
+        }
+    }
+
     /// Keeps a copy of another core's entry. That core has noted that this one holds it.
     fn keep_copy(&self, key: KeyRef<'_>, entry: Rc<Entry>, moment: Moment) {
         if let Some(key) = Key::new(&self.shared.ledger, key) {
-            let (touched_ms, kept_ms) = (self.now_ms.clone(), self.now_ms.get());
-            self.copies.borrow_mut().insert(key, Copied { entry, moment, touched_ms, kept_ms });
+            let (used_ms, kept_ms) = (self.now_ms.clone(), self.now_ms.get());
+            let copy = Copied { key: key.clone(), entry, moment, used_ms, kept_ms };
+            self.copies.borrow_mut().insert(key, copy);
         }
     }
 

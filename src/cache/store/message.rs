@@ -29,8 +29,8 @@ pub(crate) enum Message {
     Land { id: FillId },
     /// From the owner: whoever asks finds what the fetch with this number brought.
     Landed { number: u64 },
-    /// To the owner: a copy of this entry is in use.
-    Touch { key: SentKey },
+    /// To the owner: copies of these entries are in use.
+    Touch { keys: Vec<SentKey> },
     /// To the owner: a request has changed this resource.
     Invalidate { key: SentKey, reply: ReplyTo },
     /// From the owner: copies of this entry go. Whoever waits for that holds the other end of `until`;

@@ -44,9 +44,6 @@ use super::purge::{Moment, Purge, Round, What};
 use super::shard::{Begun, Entry, FillId, STEP_BYTES, Shard, holder_bit};
 use super::stored::Stored;
 
-/// How long a copy is used before its owner is told that it is in use.
-const TOUCH_MS: u64 = 1000;
-
 /// How long a copy is used before its owner is asked again: what is fetched on the strength of a copy began
 /// no later than the copy, as far as purges go.
 const COPY_MS: u64 = 10_000;
@@ -92,9 +89,11 @@ impl Shared {
 
 /// An entry that belongs to another core.
 struct Copied {
+    key: Rc<Key>,
     entry: Rc<Entry>,
     moment: Moment,
-    touched_ms: Cell<u64>,
+    /// The tick in which it was last used.
+    used_ms: Cell<u64>,
     kept_ms: u64,
 }
 
@@ -153,6 +152,8 @@ pub(crate) struct Store {
     shared: Shared,
     shard: RefCell<Shard>,
     copies: RefCell<Copies>,
+    /// Keys whose copies were used since the last tick: their owners would take them for forgotten else.
+    used: RefCell<Vec<Rc<Key>>>,
     sources: RefCell<HashMap<u64, Source>>,
     mirrors: RefCell<HashMap<FillId, Rc<Fill>>>,
     questions: RefCell<HashMap<u64, Question>>,
@@ -184,6 +185,7 @@ impl Store {
             shared,
             shard: RefCell::new(shard),
             copies: RefCell::new(copies),
+            used: RefCell::default(),
             sources: RefCell::default(),
             mirrors: RefCell::default(),
             questions: RefCell::default(),
@@ -201,6 +203,7 @@ impl Store {
     /// Tells the time: milliseconds since 1970. To be called about ten times a second.
     pub(crate) fn tick(&self, now_ms: u64) {
         self.now_ms.set(now_ms);
+        self.tell_used();
     }
 
     /// What is stored for a key, where this core knows it without asking.
@@ -216,9 +219,8 @@ impl Store {
         if now_ms.saturating_sub(copy.kept_ms) > COPY_MS {
             return None;
         }
-        if now_ms.saturating_sub(copy.touched_ms.get()) > TOUCH_MS {
-            copy.touched_ms.set(now_ms);
-            self.send(owner, Message::Touch { key: SentKey::of(key) });
+        if copy.used_ms.replace(now_ms) != now_ms {
+            self.used.borrow_mut().push(copy.key.clone());
         }
         Some(Found { entry: Some(copy.entry.clone()), moment: copy.moment })
     }

@@ -644,10 +644,14 @@ fn a_copy_in_use_is_told_to_its_owner_now_and_then() {
     let stored = sample::stored(&world.ledger, "", b"", &[b"one"]).unwrap();
     owner.alone(Moment::default()).keep(key, stored);
     world.finish(holder.ask(key));
-    for (after_ms, told) in [(0, false), (TOUCH_MS, false), (TOUCH_MS + 1, true), (TOUCH_MS + 2, false)] {
+    for (after_ms, used, told) in
+        [(0, true, false), (100, true, false), (200, false, true), (300, true, false)]
+    {
         holder.tick(NOW_MS + after_ms);
-        assert!(holder.find_here(key).unwrap().entry.is_some());
         assert_eq!(world.deliver(0), told, "after {after_ms} ms");
+        for _ in 0..if used { 3 } else { 0 } {
+            assert!(holder.find_here(key).unwrap().entry.is_some());
+        }
     }
 }
 
