@@ -46,9 +46,9 @@ impl Caching {
     pub(super) fn judge(&mut self, core: &Core, request: Fields<'_>, came: Came<'_>) -> Judgement {
         let Some(cache) = &core.cache else { return Judgement::PassOn };
         let status = came.head.status;
-        if let Some((entry, _)) = self.validating.clone() {
+        if let Some((entry, index)) = self.validating.clone() {
             if status == 304 {
-                return self.validated(core, cache, request, came, &entry);
+                return self.validated(core, cache, request, came, (&entry, index));
             }
             if is_failure(status)
                 && let Some(source) = self.stand_in(core)
@@ -174,15 +174,10 @@ impl Caching {
         cache: &CachePart,
         request: Fields<'_>,
         came: Came<'_>,
-        entry: &Rc<Entry>,
+        (entry, own): (&Rc<Entry>, usize),
     ) -> Judgement {
         self.validating = None;
-        let validators = entry.variants.iter().map(|stored| stored.head.validators());
-        let selected = conditional::selected_by_304(came.fields(), validators);
-        // Many origins answer with nothing but the status. Only our own validators were sent, so that
-        // there is no doubt where they were those of a single response.
-        let bare = came.fields().first(Name::ETag).or(came.fields().first(Name::LastModified)).is_none();
-        let Some(index) = selected.or((bare && entry.variants.len() == 1).then_some(0)) else {
+        let Some(index) = confirmed(came.fields(), entry, own) else {
             // It speaks of something else: ask for the whole.
             self.conditions = Some(Vec::new());
             return Judgement::Again;
@@ -296,6 +291,22 @@ impl Caching {
     fn times(&self, core: &Core) -> freshness::Received {
         freshness::Received { requested_ms: self.requested_ms, received_ms: core.clock.unix_millis() }
     }
+}
+
+/// Which of the stored responses a 304 confirms, where `own` is the one that the request selects. Another
+/// one is of use to it only if the origin says that it is to have those very bytes.
+fn confirmed(fields: Fields<'_>, entry: &Entry, own: usize) -> Option<usize> {
+    // Many origins answer with nothing but the status. Only our own validators were sent, so that there is
+    // no doubt where they were those of a single response.
+    if fields.first(Name::ETag).or(fields.first(Name::LastModified)).is_none() {
+        return (entry.variants.len() == 1).then_some(own);
+    }
+    let mut validators = entry.variants.iter().map(|stored| stored.head.validators());
+    let selected = validators.clone().nth(own);
+    if conditional::selected_by_304(fields, selected.into_iter()).is_some() {
+        return Some(own);
+    }
+    conditional::selected_by_304(fields, validators.by_ref()).filter(|_| conditional::names_bytes(fields))
 }
 
 fn is_too_large(length: BodyLength, cache: &CachePart) -> bool {
