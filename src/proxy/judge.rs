@@ -78,7 +78,7 @@ impl Caching {
             Err(why) => Err(why.name()),
         };
         let heads = storing.and_then(|storing| {
-            let heads = self.make_heads(core, cache, request, came, &storing);
+            let heads = self.make_heads(core, cache, request, came, &storing, true);
             heads.map(|heads| (heads, storing)).ok_or("no-room")
         });
         match heads {
@@ -229,16 +229,21 @@ impl Caching {
             lines: &lines,
             length: BodyLength::Known(stored.body.length()),
         };
+        // A lifetime that was stated together with the content says nothing of a cookie that comes now.
+        let times = self.times(core);
+        let keeps_cookies = came.fields().first(Name::SetCookie).is_none()
+            || policy::states_lifetime(head.status, came.fields(), times);
+        let kept = without_withheld(merged, keeps_cookies);
+        let kept = Came { lines: kept.as_deref().unwrap_or(&lines), ..merged };
         // What may not be stored any more is used this once.
         let asked = Asked { method: Method::Get, ..self.asked() };
-        let storing =
-            policy::storable(asked, head.status, merged.fields(), self.times(core), cache.defaults).ok()?;
-        self.make_heads(core, cache, request, merged, &storing)
+        let storing = policy::storable(asked, head.status, kept.fields(), times, cache.defaults).ok()?;
+        self.make_heads(core, cache, request, merged, &storing, keeps_cookies)
     }
 
     /// The head that is kept, and the one for the client whose request it answers: they differ in the fields
     /// that `no-cache` and `private` name, which are not for those who get the stored response (RFC 9111,
-    /// sections 5.2.2.4 and 5.2.2.7).
+    /// sections 5.2.2.4 and 5.2.2.7), and in cookies, where those are not to be kept.
     fn make_heads(
         &mut self,
         core: &Core,
@@ -246,9 +251,10 @@ impl Caching {
         request: Fields<'_>,
         came: Came<'_>,
         storing: &Storing,
+        keeps_cookies: bool,
     ) -> Option<Heads> {
         let own = self.make_head(core, cache, request, came, storing)?;
-        let kept = match without_withheld(came) {
+        let kept = match without_withheld(came, keeps_cookies) {
             Some(lines) => self.make_head(core, cache, request, Came { lines: &lines, ..came }, storing)?,
             None => own.clone(),
         };
@@ -313,10 +319,12 @@ fn is_too_large(length: BodyLength, cache: &CachePart) -> bool {
     matches!(length, BodyLength::Known(length) if length > cache.response_bytes_max as u64)
 }
 
-/// The field lines without those that `no-cache` and `private` name. None if there is nothing to leave out.
-fn without_withheld(came: Came<'_>) -> Option<Vec<FieldLine>> {
+/// The field lines without those that `no-cache` and `private` name, and without cookies where those are not
+/// to be kept. None if there is nothing to leave out.
+fn without_withheld(came: Came<'_>, keeps_cookies: bool) -> Option<Vec<FieldLine>> {
     let mut lines = None;
-    for name in ResponseDirectives::withheld(came.fields()) {
+    let cookies = (!keeps_cookies).then_some(&b"set-cookie"[..]);
+    for name in ResponseDirectives::withheld(came.fields()).chain(cookies) {
         let lines: &mut Vec<FieldLine> = lines.get_or_insert_with(|| came.lines.to_vec());
         for line in lines.iter_mut().filter(|line| line.name.within(came.bytes).eq_ignore_ascii_case(name)) {
             line.known = Name::Dropped;
