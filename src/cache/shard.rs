@@ -30,6 +30,9 @@ pub const VARIANTS_MAX: usize = 32;
 /// How long requests for a key do not wait for one another after its response could not be shared.
 pub const ALONE_MS: u64 = 120_000;
 
+/// A fetch that takes longer is not told from one before the clock was set back.
+const OUTRUN_MS_MAX: u64 = 300_000;
+
 /// A response whose storing evicts more than this is stored in steps: see [`Shard::make_room`].
 pub const STEP_BYTES: usize = 256 * 1024;
 
@@ -262,7 +265,8 @@ impl Shard {
     }
 
     /// A fetch brought a response to store, in the place of the one with the same selecting values. Says
-    /// whether it was stored: not if the key was purged since the fetch began.
+    /// whether it was stored: not if the key was purged since the fetch began, or if the stored one is more
+    /// recent.
     pub fn store(&mut self, key: KeyRef<'_>, begun: Moment, mut stored: Stored) -> bool {
         match self.log.since(begun, key.hash, key.text, Some(stored.head.tags())) {
             Since::Nothing => {}
@@ -282,6 +286,9 @@ impl Shard {
         for other in found.iter().flat_map(|found| &found.entry.variants) {
             let same = other.head.vary() == variants[0].head.vary()
                 && other.head.selecting() == variants[0].head.selecting();
+            if same && is_outrun(&variants[0], other) {
+                return false;
+            }
             if !same && variants.len() < VARIANTS_MAX && weight + other.weight() <= most {
                 weight += other.weight();
                 variants.push(other.clone());
@@ -476,6 +483,15 @@ impl Shard {
             self.forgotten.push((key.clone(), holders));
         }
     }
+}
+
+/// Whether a response has been so slow that one that came later is stored already: the most recent is the one
+/// to use (RFC 9111, section 4).
+fn is_outrun(slow: &Stored, stored: &Stored) -> bool {
+    let received = |stored: &Stored| stored.head.usage.timing.received_ms;
+    let later_ms = received(stored).saturating_sub(received(slow));
+    // A clock that was set back must not keep everything from being stored.
+    (1..OUTRUN_MS_MAX).contains(&later_ms)
 }
 
 /// The bit of a core in a set of holders.
