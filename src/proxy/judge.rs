@@ -41,6 +41,20 @@ const fn is_failure(status: u16) -> bool {
     matches!(status, 500 | 502 | 503 | 504)
 }
 
+/// Why a stored response is not freshened.
+enum Unkept {
+    /// It may not be stored any more.
+    Policy(NotStored),
+    /// It is too large now, or there is no room for it.
+    NoRoom,
+}
+
+/// Statuses by which an origin says what it thinks of one request: of its range and conditions, of its size
+/// and its fields, of how many came before it.
+const fn speaks_of_the_request(status: u16) -> bool {
+    matches!(status, 206 | 304 | 400 | 408 | 412 | 413 | 416 | 417 | 421 | 425 | 426 | 428 | 429 | 431)
+}
+
 impl Caching {
     /// Decides what becomes of a response.
     pub(super) fn judge(&mut self, core: &Core, request: Fields<'_>, came: Came<'_>) -> Judgement {
@@ -101,8 +115,10 @@ impl Caching {
     ) -> Judgement {
         let shared = self.ticket.as_ref().is_some_and(Ticket::is_shared);
         // What is for these credentials, this range or this condition says nothing of what others would get,
-        // and a failure says nothing about the resource.
-        let is_personal = why == NotStored::Authorized.name() || matches!(status, 206 | 304 | 416);
+        // nor does a fault of this request, and a failure says nothing about the resource.
+        let is_personal = why == NotStored::Authorized.name()
+            || self.authorized && matches!(status, 401 | 403)
+            || speaks_of_the_request(status);
         match self.ticket.take() {
             Some(ticket) if is_personal || is_failure(status) => ticket.ended_unshared(),
             Some(ticket) => {
@@ -156,7 +172,7 @@ impl Caching {
         let agrees = stored.head.status == 200
             && conditional::agrees(came.fields(), stored.head.validators())
             && came.fields().first(Name::ContentLength).is_none_or(|said| said == length);
-        let freshened = if agrees { self.freshen(core, cache, request, came, stored) } else { None };
+        let freshened = if agrees { self.freshen(core, cache, request, came, stored).ok() } else { None };
         let weight = stored.head.text().len();
         let head = freshened
             .map(|heads| heads.kept)
@@ -188,19 +204,25 @@ impl Caching {
             Report { fwd_status: Some(came.head.status), ..Report::of(Outcome::Revalidated, fwd) };
         let times = self.times(core);
         let freshened = self.freshen(core, cache, request, came, stored);
+        // What the origin wants to have forgotten is not kept as it was.
+        let forbidden = matches!(freshened, Err(Unkept::Policy(NotStored::Private | NotStored::NoStore)));
+        let freshened = freshened.ok();
         let head = freshened.as_ref().map_or(&stored.head, |heads| &heads.kept);
         report.ttl_s = Some(head.usage.timing.ttl_s(times.received_ms));
         report.stored = freshened.is_some();
         let fresh = Stored { head: head.clone(), body: stored.body.clone() };
         if let Some(mut ticket) = self.ticket.take() {
-            if head.usage.timing.ttl_s(times.received_ms) <= 0 || head.usage.directives.no_cache {
-                ticket.unshare();
-            }
-            ticket.answered(head);
-            if freshened.is_some() {
-                ticket.keep(self.key(), fresh.clone());
+            if forbidden {
+                ticket.not_shared(self.key(), true);
             } else {
-                ticket.ended_unkept();
+                if head.usage.timing.ttl_s(times.received_ms) <= 0 || head.usage.directives.no_cache {
+                    ticket.unshare();
+                }
+                ticket.answered(head);
+                match freshened {
+                    Some(_) => ticket.keep(self.key(), fresh.clone()),
+                    None => ticket.ended_unkept(),
+                }
             }
         }
         self.report = Some(report);
@@ -216,12 +238,12 @@ impl Caching {
         request: Fields<'_>,
         came: Came<'_>,
         stored: &Stored,
-    ) -> Option<Heads> {
+    ) -> Result<Heads, Unkept> {
         let text = stored::freshened(&stored.head, came.fields());
         let limits =
             Limits { head_bytes_max: HEAD_BYTES_CEILING, fields_max: FIELDS_CEILING, ..Limits::default() };
         let mut lines = Vec::new();
-        let mut head = response::parse(&text, &limits, &mut lines).ok()?;
+        let mut head = response::parse(&text, &limits, &mut lines).map_err(|_| Unkept::NoRoom)?;
         head.version = came.head.version;
         let merged = Came {
             bytes: &text,
@@ -237,8 +259,9 @@ impl Caching {
         let kept = Came { lines: kept.as_deref().unwrap_or(&lines), ..merged };
         // What may not be stored any more is used this once.
         let asked = Asked { method: Method::Get, ..self.asked() };
-        let storing = policy::storable(asked, head.status, kept.fields(), times, cache.defaults).ok()?;
-        self.make_heads(core, cache, request, merged, &storing, keeps_cookies)
+        let storing = policy::storable(asked, head.status, kept.fields(), times, cache.defaults);
+        let storing = storing.map_err(Unkept::Policy)?;
+        self.make_heads(core, cache, request, merged, &storing, keeps_cookies).ok_or(Unkept::NoRoom)
     }
 
     /// The head that is kept, and the one for the client whose request it answers: they differ in the fields

@@ -282,3 +282,27 @@ fn a_cookie_that_a_304_sets_is_for_the_client_whose_request_it_answers() {
         assert_eq!(next.field("Set-Cookie"), None);
     });
 }
+
+#[test]
+fn a_304_that_forbids_storing_removes_what_was_stored() {
+    on_one_and_many_workers(|workers| {
+        for said in ["private", "no-store"] {
+            let origin = Origin::replying(move |r| {
+                if has_condition(r) {
+                    bare("304 Not Modified", &format!("ETag: \"a\"\r\nCache-Control: {said}\r\n"))
+                } else {
+                    page(
+                        "ETag: \"a\"\r\nCache-Control: max-age=10, stale-if-error=1000\r\nAge: 50\r\n",
+                        "content",
+                    )
+                }
+            });
+            let proxy = workers.proxy(&origin);
+            proxy.get("/").expect(200, "content", "MISS");
+            proxy.get("/").expect(200, "content", "REVALIDATED");
+            let stored = || get_with("/", "Cache-Control: only-if-cached, max-stale\r\n");
+            // Other workers hear of it a moment later.
+            eventually("it is gone", || proxy.ask(stored()).status() == 504);
+        }
+    });
+}
