@@ -30,9 +30,6 @@ pub const VARIANTS_MAX: usize = 32;
 /// How long requests for a key do not wait for one another after its response could not be shared.
 pub const ALONE_MS: u64 = 120_000;
 
-/// A fetch that takes longer is not told from one before the clock was set back.
-const OUTRUN_MS_MAX: u64 = 300_000;
-
 /// A response whose storing evicts more than this is stored in steps: see [`Shard::make_room`].
 pub const STEP_BYTES: usize = 256 * 1024;
 
@@ -286,7 +283,7 @@ impl Shard {
         for other in found.iter().flat_map(|found| &found.entry.variants) {
             let same = other.head.vary() == variants[0].head.vary()
                 && other.head.selecting() == variants[0].head.selecting();
-            if same && is_outrun(&variants[0], other) {
+            if same && variants[0].is_outrun_by(other) {
                 return false;
             }
             if !same && variants.len() < VARIANTS_MAX && weight + other.weight() <= most {
@@ -483,15 +480,6 @@ impl Shard {
             self.forgotten.push((key.clone(), holders));
         }
     }
-}
-
-/// Whether a response has been so slow that one that came later is stored already: the most recent is the one
-/// to use (RFC 9111, section 4).
-fn is_outrun(slow: &Stored, stored: &Stored) -> bool {
-    let received = |stored: &Stored| stored.head.usage.timing.received_ms;
-    let later_ms = received(stored).saturating_sub(received(slow));
-    // A clock that was set back must not keep everything from being stored.
-    (1..OUTRUN_MS_MAX).contains(&later_ms)
 }
 
 /// The bit of a core in a set of holders.
