@@ -104,6 +104,12 @@ pub fn selected_by_304<'a>(
     selected.map(|(index, _)| index)
 }
 
+/// Whether a 304 bears a tag that stands for the very same bytes. A weak tag or a date may be that of several
+/// codings of one content, of which a client may be able to read only some (RFC 9110, section 8.8.1).
+pub fn names_bytes(response: Fields<'_>) -> bool {
+    only(response, Name::ETag).is_some_and(|etag| etag_is_valid(etag) && !is_weak(etag))
+}
+
 /// Whether the validators in an answer to HEAD are those of a stored response (RFC 9111, section 4.3.5). Those
 /// that it does not have do not matter.
 pub fn agrees(response: Fields<'_>, stored: Validators<'_>) -> bool {

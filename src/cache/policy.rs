@@ -153,6 +153,13 @@ pub fn storable(
     })
 }
 
+/// Whether a response states its lifetime itself, so that it may be taken to mean all that it says for
+/// everyone (RFC 9111, section 7.3).
+pub fn states_lifetime(status: u16, fields: Fields<'_>, received: Received) -> bool {
+    let directives = ResponseDirectives::of(fields);
+    Timing::of(status, &directives, fields, received, Defaults::default()).basis == Basis::Explicit
+}
+
 /// What is known of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Caching {

@@ -262,7 +262,8 @@ impl Shard {
     }
 
     /// A fetch brought a response to store, in the place of the one with the same selecting values. Says
-    /// whether it was stored: not if the key was purged since the fetch began.
+    /// whether it was stored: not if the key was purged since the fetch began, or if the stored one is more
+    /// recent.
     pub fn store(&mut self, key: KeyRef<'_>, begun: Moment, mut stored: Stored) -> bool {
         match self.log.since(begun, key.hash, key.text, Some(stored.head.tags())) {
             Since::Nothing => {}
@@ -282,6 +283,9 @@ impl Shard {
         for other in found.iter().flat_map(|found| &found.entry.variants) {
             let same = other.head.vary() == variants[0].head.vary()
                 && other.head.selecting() == variants[0].head.selecting();
+            if same && variants[0].is_outrun_by(other) {
+                return false;
+            }
             if !same && variants.len() < VARIANTS_MAX && weight + other.weight() <= most {
                 weight += other.weight();
                 variants.push(other.clone());

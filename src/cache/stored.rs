@@ -284,6 +284,15 @@ impl Stored {
     pub fn weight(&self) -> usize {
         self.head.weight() + self.body.weight()
     }
+
+    /// Whether it has been so slow that the other, which came later, is complete already: the most recent is the
+    /// one to use (RFC 9111, section 4). Much later is not believed: a clock that was set back must not keep
+    /// everything from being stored.
+    pub fn is_outrun_by(&self, other: &Stored) -> bool {
+        const LATER_MS_MAX: u64 = 300_000;
+        let received_ms = |stored: &Stored| stored.head.usage.timing.received_ms;
+        (1..LATER_MS_MAX).contains(&received_ms(other).saturating_sub(received_ms(self)))
+    }
 }
 
 /// The head of a stored response with the fields of a 304 in the place of its own (RFC 9111, section

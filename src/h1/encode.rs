@@ -61,7 +61,7 @@ pub fn request(
         if known.is_hop_by_hop() || replaced || (known == Name::Other && Name::is_imitated_by(name)) {
             continue;
         }
-        if known == Name::Forwarded && !edits.trusted {
+        if !edits.trusted && (known == Name::Forwarded || Name::is_of_forwarding(name)) {
             continue;
         }
         put(out, &[name, b": ", value, b"\r\n"]);

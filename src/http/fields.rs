@@ -139,6 +139,16 @@ impl Name {
         Name::recognise(plain) != Name::Other
     }
 
+    /// Whether it is one of the fields by which a proxy tells how it was asked, the many that have no name
+    /// here included: `X-Forwarded-Port`, `X-Forwarded-Prefix`, with underscores as well.
+    pub fn is_of_forwarding(name: &[u8]) -> bool {
+        const START: &[u8] = b"x-forwarded-";
+        let matches = |(&byte, &wanted): (&u8, &u8)| {
+            byte.to_ascii_lowercase() == wanted || (byte == b'_' && wanted == b'-')
+        };
+        name.len() > START.len() && name.iter().zip(START).all(matches)
+    }
+
     /// Whether the field speaks about one connection only, and so stops at a proxy (RFC 9110,
     /// section 7.6.1). Fields that `Connection` names are the caller's to find.
     pub const fn is_hop_by_hop(self) -> bool {
@@ -277,6 +287,16 @@ mod tests {
         assert_eq!(Name::recognise(b"X-Forwarded-Proto"), Name::XForwardedProto);
         assert_eq!(Name::recognise(b"Content_Length"), Name::Other);
         assert_eq!(Name::recognise(b""), Name::Other);
+    }
+
+    #[test]
+    fn what_proxies_tell_has_a_prefix_of_its_own() {
+        for name in [&b"X-Forwarded-Port"[..], b"x-forwarded-ssl", b"X_FORWARDED_PREFIX"] {
+            assert!(Name::is_of_forwarding(name));
+        }
+        for name in [&b"X-Forwarded"[..], b"X-Forwarded-", b"X-Forward-To-Me", b"Forwarded", b""] {
+            assert!(!Name::is_of_forwarding(name));
+        }
     }
 
     #[test]

@@ -109,6 +109,9 @@ impl Caching {
             selecting.extend(value.iter().map(u8::to_ascii_lowercase));
             selecting.push(b'\n');
         }
+        if trusted {
+            select_by_forwarded(fields, &mut selecting);
+        }
         Caching {
             hash: cache.store.hash(&text),
             key: text,
@@ -228,5 +231,34 @@ impl Caching {
     /// Whether the request takes nothing that was not validated for it.
     fn insists(&self) -> bool {
         self.directives.no_cache || self.directives.max_age.is_some() || self.directives.min_fresh.is_some()
+    }
+}
+
+/// Appends the rest of what a trusted proxy in front tells the upstream of how it was asked: Forwarded (RFC
+/// 7239) but for the addresses in it, and the usual fields with no standard. A redirect to https that was
+/// made for http must not answer those who have come by https.
+fn select_by_forwarded(fields: Fields<'_>, out: &mut Vec<u8>) {
+    const TOLD: [&[u8]; 4] =
+        [b"x-forwarded-port", b"x-forwarded-prefix", b"x-forwarded-scheme", b"x-forwarded-ssl"];
+    for value in fields.values(Name::Forwarded) {
+        for pair in value.split(|byte| matches!(byte, b',' | b';')).map(<[u8]>::trim_ascii) {
+            let is_address = [&b"for="[..], b"by="]
+                .iter()
+                .any(|name| pair.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)));
+            if !is_address {
+                out.extend(pair.iter().map(u8::to_ascii_lowercase));
+                out.push(b'\n');
+            }
+        }
+    }
+    for (name, written, value) in fields.iter() {
+        if name == Name::Other
+            && let Some(place) = TOLD.iter().position(|told| written.eq_ignore_ascii_case(told))
+        {
+            out.extend_from_slice(&TOLD[place][b"x-forwarded-".len()..]);
+            out.push(b'=');
+            out.extend_from_slice(value);
+            out.push(b'\n');
+        }
     }
 }

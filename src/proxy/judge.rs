@@ -41,14 +41,28 @@ const fn is_failure(status: u16) -> bool {
     matches!(status, 500 | 502 | 503 | 504)
 }
 
+/// Why a stored response is not freshened.
+enum Unkept {
+    /// It may not be stored any more.
+    Policy(NotStored),
+    /// It is too large now, or there is no room for it.
+    NoRoom,
+}
+
+/// Statuses by which an origin says what it thinks of one request: of its range and conditions, of its size
+/// and its fields, of how many came before it.
+const fn speaks_of_the_request(status: u16) -> bool {
+    matches!(status, 206 | 304 | 400 | 408 | 412 | 413 | 416 | 417 | 421 | 425 | 426 | 428 | 429 | 431)
+}
+
 impl Caching {
     /// Decides what becomes of a response.
     pub(super) fn judge(&mut self, core: &Core, request: Fields<'_>, came: Came<'_>) -> Judgement {
         let Some(cache) = &core.cache else { return Judgement::PassOn };
         let status = came.head.status;
-        if let Some((entry, _)) = self.validating.clone() {
+        if let Some((entry, index)) = self.validating.clone() {
             if status == 304 {
-                return self.validated(core, cache, request, came, &entry);
+                return self.validated(core, cache, request, came, (&entry, index));
             }
             if is_failure(status)
                 && let Some(source) = self.stand_in(core)
@@ -78,7 +92,7 @@ impl Caching {
             Err(why) => Err(why.name()),
         };
         let heads = storing.and_then(|storing| {
-            let heads = self.make_heads(core, cache, request, came, &storing);
+            let heads = self.make_heads(core, cache, request, came, &storing, true);
             heads.map(|heads| (heads, storing)).ok_or("no-room")
         });
         match heads {
@@ -101,8 +115,10 @@ impl Caching {
     ) -> Judgement {
         let shared = self.ticket.as_ref().is_some_and(Ticket::is_shared);
         // What is for these credentials, this range or this condition says nothing of what others would get,
-        // and a failure says nothing about the resource.
-        let is_personal = why == NotStored::Authorized.name() || matches!(status, 206 | 304 | 416);
+        // nor does a fault of this request, and a failure says nothing about the resource.
+        let is_personal = why == NotStored::Authorized.name()
+            || self.authorized && matches!(status, 401 | 403)
+            || speaks_of_the_request(status);
         match self.ticket.take() {
             Some(ticket) if is_personal || is_failure(status) => ticket.ended_unshared(),
             Some(ticket) => {
@@ -156,7 +172,7 @@ impl Caching {
         let agrees = stored.head.status == 200
             && conditional::agrees(came.fields(), stored.head.validators())
             && came.fields().first(Name::ContentLength).is_none_or(|said| said == length);
-        let freshened = if agrees { self.freshen(core, cache, request, came, stored) } else { None };
+        let freshened = if agrees { self.freshen(core, cache, request, came, stored).ok() } else { None };
         let weight = stored.head.text().len();
         let head = freshened
             .map(|heads| heads.kept)
@@ -174,15 +190,10 @@ impl Caching {
         cache: &CachePart,
         request: Fields<'_>,
         came: Came<'_>,
-        entry: &Rc<Entry>,
+        (entry, own): (&Rc<Entry>, usize),
     ) -> Judgement {
         self.validating = None;
-        let validators = entry.variants.iter().map(|stored| stored.head.validators());
-        let selected = conditional::selected_by_304(came.fields(), validators);
-        // Many origins answer with nothing but the status. Only our own validators were sent, so that
-        // there is no doubt where they were those of a single response.
-        let bare = came.fields().first(Name::ETag).or(came.fields().first(Name::LastModified)).is_none();
-        let Some(index) = selected.or((bare && entry.variants.len() == 1).then_some(0)) else {
+        let Some(index) = confirmed(came.fields(), entry, own) else {
             // It speaks of something else: ask for the whole.
             self.conditions = Some(Vec::new());
             return Judgement::Again;
@@ -193,19 +204,25 @@ impl Caching {
             Report { fwd_status: Some(came.head.status), ..Report::of(Outcome::Revalidated, fwd) };
         let times = self.times(core);
         let freshened = self.freshen(core, cache, request, came, stored);
+        // What the origin wants to have forgotten is not kept as it was.
+        let forbidden = matches!(freshened, Err(Unkept::Policy(NotStored::Private | NotStored::NoStore)));
+        let freshened = freshened.ok();
         let head = freshened.as_ref().map_or(&stored.head, |heads| &heads.kept);
         report.ttl_s = Some(head.usage.timing.ttl_s(times.received_ms));
         report.stored = freshened.is_some();
         let fresh = Stored { head: head.clone(), body: stored.body.clone() };
         if let Some(mut ticket) = self.ticket.take() {
-            if head.usage.timing.ttl_s(times.received_ms) <= 0 || head.usage.directives.no_cache {
-                ticket.unshare();
-            }
-            ticket.answered(head);
-            if freshened.is_some() {
-                ticket.keep(self.key(), fresh.clone());
+            if forbidden {
+                ticket.not_shared(self.key(), true);
             } else {
-                ticket.ended_unkept();
+                if head.usage.timing.ttl_s(times.received_ms) <= 0 || head.usage.directives.no_cache {
+                    ticket.unshare();
+                }
+                ticket.answered(head);
+                match freshened {
+                    Some(_) => ticket.keep(self.key(), fresh.clone()),
+                    None => ticket.ended_unkept(),
+                }
             }
         }
         self.report = Some(report);
@@ -221,12 +238,12 @@ impl Caching {
         request: Fields<'_>,
         came: Came<'_>,
         stored: &Stored,
-    ) -> Option<Heads> {
+    ) -> Result<Heads, Unkept> {
         let text = stored::freshened(&stored.head, came.fields());
         let limits =
             Limits { head_bytes_max: HEAD_BYTES_CEILING, fields_max: FIELDS_CEILING, ..Limits::default() };
         let mut lines = Vec::new();
-        let mut head = response::parse(&text, &limits, &mut lines).ok()?;
+        let mut head = response::parse(&text, &limits, &mut lines).map_err(|_| Unkept::NoRoom)?;
         head.version = came.head.version;
         let merged = Came {
             bytes: &text,
@@ -234,16 +251,22 @@ impl Caching {
             lines: &lines,
             length: BodyLength::Known(stored.body.length()),
         };
+        // A lifetime that was stated together with the content says nothing of a cookie that comes now.
+        let times = self.times(core);
+        let keeps_cookies = came.fields().first(Name::SetCookie).is_none()
+            || policy::states_lifetime(head.status, came.fields(), times);
+        let kept = without_withheld(merged, keeps_cookies);
+        let kept = Came { lines: kept.as_deref().unwrap_or(&lines), ..merged };
         // What may not be stored any more is used this once.
         let asked = Asked { method: Method::Get, ..self.asked() };
-        let storing =
-            policy::storable(asked, head.status, merged.fields(), self.times(core), cache.defaults).ok()?;
-        self.make_heads(core, cache, request, merged, &storing)
+        let storing = policy::storable(asked, head.status, kept.fields(), times, cache.defaults);
+        let storing = storing.map_err(Unkept::Policy)?;
+        self.make_heads(core, cache, request, merged, &storing, keeps_cookies).ok_or(Unkept::NoRoom)
     }
 
     /// The head that is kept, and the one for the client whose request it answers: they differ in the fields
     /// that `no-cache` and `private` name, which are not for those who get the stored response (RFC 9111,
-    /// sections 5.2.2.4 and 5.2.2.7).
+    /// sections 5.2.2.4 and 5.2.2.7), and in cookies, where those are not to be kept.
     fn make_heads(
         &mut self,
         core: &Core,
@@ -251,9 +274,10 @@ impl Caching {
         request: Fields<'_>,
         came: Came<'_>,
         storing: &Storing,
+        keeps_cookies: bool,
     ) -> Option<Heads> {
         let own = self.make_head(core, cache, request, came, storing)?;
-        let kept = match without_withheld(came) {
+        let kept = match without_withheld(came, keeps_cookies) {
             Some(lines) => self.make_head(core, cache, request, Came { lines: &lines, ..came }, storing)?,
             None => own.clone(),
         };
@@ -298,14 +322,32 @@ impl Caching {
     }
 }
 
+/// Which of the stored responses a 304 confirms, where `own` is the one that the request selects. Another
+/// one is of use to it only if the origin says that it is to have those very bytes.
+fn confirmed(fields: Fields<'_>, entry: &Entry, own: usize) -> Option<usize> {
+    // Many origins answer with nothing but the status. Only our own validators were sent, so that there is
+    // no doubt where they were those of a single response.
+    if fields.first(Name::ETag).or(fields.first(Name::LastModified)).is_none() {
+        return (entry.variants.len() == 1).then_some(own);
+    }
+    let mut validators = entry.variants.iter().map(|stored| stored.head.validators());
+    let selected = validators.clone().nth(own);
+    if conditional::selected_by_304(fields, selected.into_iter()).is_some() {
+        return Some(own);
+    }
+    conditional::selected_by_304(fields, validators.by_ref()).filter(|_| conditional::names_bytes(fields))
+}
+
 fn is_too_large(length: BodyLength, cache: &CachePart) -> bool {
     matches!(length, BodyLength::Known(length) if length > cache.response_bytes_max as u64)
 }
 
-/// The field lines without those that `no-cache` and `private` name. None if there is nothing to leave out.
-fn without_withheld(came: Came<'_>) -> Option<Vec<FieldLine>> {
+/// The field lines without those that `no-cache` and `private` name, and without cookies where those are not
+/// to be kept. None if there is nothing to leave out.
+fn without_withheld(came: Came<'_>, keeps_cookies: bool) -> Option<Vec<FieldLine>> {
     let mut lines = None;
-    for name in ResponseDirectives::withheld(came.fields()) {
+    let cookies = (!keeps_cookies).then_some(&b"set-cookie"[..]);
+    for name in ResponseDirectives::withheld(came.fields()).chain(cookies) {
         let lines: &mut Vec<FieldLine> = lines.get_or_insert_with(|| came.lines.to_vec());
         for line in lines.iter_mut().filter(|line| line.name.within(came.bytes).eq_ignore_ascii_case(name)) {
             line.known = Name::Dropped;

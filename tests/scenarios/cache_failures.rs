@@ -5,10 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::cache::{
-    Gate, cache_number, caching, clients, each, fresh_head, fresh_with, requests_by_worker,
+    Gate, cache_number, caching, clients, each, fresh, fresh_head, fresh_with, requests_by_worker,
 };
+use crate::support::cached::answer;
 use crate::support::origin::Peer;
-use crate::support::{End, Origin, Proxy, assert_same, chunk, eventually, get, ms, noise, on_each_driver};
+use crate::support::{
+    End, Origin, Proxy, assert_same, chunk, eventually, get, get_with, ms, noise, on_each_driver,
+    on_one_and_many_workers,
+};
 
 const PATIENT: [&str; 2] = ["--cache-wait", "60s"];
 
@@ -155,5 +159,30 @@ fn a_fetch_that_failed_is_followed_by_another() {
                 assert_eq!(proxy.get(&target).field("X-Cache"), Some("HIT"));
             }
         }
+    });
+}
+
+#[test]
+fn a_fault_of_one_request_does_not_keep_others_from_sharing() {
+    on_one_and_many_workers(|workers| {
+        let gate = Gate::default();
+        let held = gate.clone();
+        let origin = Origin::replying(move |request| match request.field("Authorization") {
+            Some(_) => answer("401 Unauthorized", "", ""),
+            None => {
+                held.pass(1);
+                fresh("x")
+            }
+        });
+        let proxy = workers.proxy(&origin);
+        assert_eq!(proxy.ask(get_with("/", "Authorization: Basic x\r\n")).status(), 401);
+        let mut all = clients(&proxy, 10);
+        all.iter_mut().for_each(|client| client.send(get("/")));
+        // Time for those to come who must not.
+        std::thread::sleep(ms(200));
+        let count = origin.requests().len();
+        gate.open();
+        each(all, |mut client| client.response().expect(200, "x", "MISS").status());
+        assert_eq!(count, 2);
     });
 }

@@ -155,3 +155,32 @@ fn a_cookie_of_the_request_reaches_the_origin_and_not_the_key() {
         assert_eq!(origin.requests().len(), 2);
     });
 }
+
+#[test]
+fn no_field_by_which_a_proxy_speaks_comes_from_a_stranger() {
+    on_one_and_many_workers(|workers| {
+        let names = ["X-Forwarded-Port", "x-forwarded-prefix", "X-Forwarded-Scheme", "X-FORWARDED-SSL"];
+        let origin = Origin::replying(move |request| {
+            let told = names.map(|name| request.field(name).unwrap_or("-"));
+            page(FRESH, &told.join(" "))
+        });
+        let proxy = workers.proxy(&origin);
+        let lies: String = names.iter().map(|name| format!("{name}: evil\r\n")).collect();
+        assert_eq!(text(&proxy, &get_with("/", &lies)), "- - - -");
+        assert_eq!(text(&proxy, &get("/")), "- - - -");
+    });
+}
+
+#[test]
+fn what_a_trusted_proxy_says_of_the_scheme_in_forwarded_selects_the_response() {
+    on_one_and_many_workers(|workers| {
+        let origin = Origin::replying(|request| {
+            let secure = request.field("Forwarded").is_some_and(|told| told.contains("proto=https"));
+            page(FRESH, if secure { "page" } else { "go to https" })
+        });
+        let proxy = workers.with(&origin, &["--trusted-proxy", "127.0.0.0/8"]);
+        let told = |scheme: &str| get_with("/", &format!("Forwarded: for=192.0.2.1;proto={scheme}\r\n"));
+        assert_eq!(text(&proxy, &told("http")), "go to https");
+        assert_eq!(text(&proxy, &told("https")), "page");
+    });
+}

@@ -1,7 +1,8 @@
 //! Which responses are stored (RFC 9111, section 3), and for how long they are fresh (section 4.2).
 
+use crate::support::cache::Gate;
 use crate::support::cached::{Workers, ago, ahead, answer, counting};
-use crate::support::{Origin, get_with, on_one_and_many_workers};
+use crate::support::{Origin, eventually, get_with, ms, on_one_and_many_workers};
 
 /// What becomes of a response that a request of the same kind asks for again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -309,5 +310,42 @@ fn a_lifetime_ends() {
         proxy.get("/").expect(200, "1", "MISS");
         std::thread::sleep(std::time::Duration::from_millis(2500));
         proxy.get("/").expect(200, "2", "MISS");
+    });
+}
+
+#[test]
+fn a_slow_fetch_does_not_replace_what_came_later() {
+    on_one_and_many_workers(|workers| {
+        let gate = Gate::default();
+        let held = gate.clone();
+        // What it sends: v0, v1 in two halves, and v2.
+        let n = std::sync::atomic::AtomicUsize::new(0);
+        let origin = Origin::start(move |peer| {
+            while peer.request().is_some() {
+                let place = n.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=100\r\nContent-Length: 4\r\n\r\n";
+                match place {
+                    0 => peer.send(format!("{head}v0v0")),
+                    1 => {
+                        peer.send(format!("{head}v1"));
+                        held.pass(1);
+                        peer.send("v1");
+                    }
+                    _ => peer.send(format!("{head}v2v2")),
+                }
+            }
+        });
+        let proxy = workers.proxy(&origin);
+        proxy.get("/").expect(200, "v0v0", "MISS");
+        let mut slow = proxy.client();
+        slow.send(get_with("/", "Cache-Control: no-cache\r\n"));
+        eventually("second", || origin.requests().len() == 2);
+        std::thread::sleep(ms(1100));
+        proxy.ask(get_with("/", "Cache-Control: no-cache\r\n")).expect(200, "v2v2", "MISS");
+        eventually("v2 is stored", || proxy.get("/").text() == "v2v2");
+        gate.open();
+        assert_eq!(slow.response().text(), "v1v1");
+        std::thread::sleep(ms(100));
+        assert_eq!(proxy.get("/").text(), "v2v2");
     });
 }

@@ -263,3 +263,46 @@ fn what_has_no_validator_is_fetched_again_without_a_condition() {
         eventually("it is stored", || proxy.get("/").text() == "2");
     });
 }
+
+#[test]
+fn a_cookie_that_a_304_sets_is_for_the_client_whose_request_it_answers() {
+    on_one_and_many_workers(|workers| {
+        // A session is begun for whoever comes, whatever the answer is (RFC 9111, section 7.3).
+        let origin = Origin::replying(|request| match has_condition(request) {
+            true => bare("304 Not Modified", "ETag: \"a\"\r\nSet-Cookie: session=1\r\n"),
+            false => page("ETag: \"a\"\r\nCache-Control: max-age=10\r\nAge: 50\r\n", "content"),
+        });
+        let proxy = workers.proxy(&origin);
+        proxy.get("/").expect(200, "content", "MISS");
+        let first = proxy.get("/");
+        first.expect(200, "content", "REVALIDATED");
+        assert_eq!(first.field("Set-Cookie"), Some("session=1"));
+        let next = proxy.get("/");
+        next.expect(200, "content", "HIT");
+        assert_eq!(next.field("Set-Cookie"), None);
+    });
+}
+
+#[test]
+fn a_304_that_forbids_storing_removes_what_was_stored() {
+    on_one_and_many_workers(|workers| {
+        for said in ["private", "no-store"] {
+            let origin = Origin::replying(move |r| {
+                if has_condition(r) {
+                    bare("304 Not Modified", &format!("ETag: \"a\"\r\nCache-Control: {said}\r\n"))
+                } else {
+                    page(
+                        "ETag: \"a\"\r\nCache-Control: max-age=10, stale-if-error=1000\r\nAge: 50\r\n",
+                        "content",
+                    )
+                }
+            });
+            let proxy = workers.proxy(&origin);
+            proxy.get("/").expect(200, "content", "MISS");
+            proxy.get("/").expect(200, "content", "REVALIDATED");
+            let stored = || get_with("/", "Cache-Control: only-if-cached, max-stale\r\n");
+            // Other workers hear of it a moment later.
+            eventually("it is gone", || proxy.ask(stored()).status() == 504);
+        }
+    });
+}

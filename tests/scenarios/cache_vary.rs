@@ -216,3 +216,30 @@ fn each_variant_is_validated(workers: Workers) {
     }
     assert!(origin.requests()[2..].iter().all(has_condition));
 }
+
+#[test]
+fn a_304_never_brings_a_variant_that_the_request_does_not_select() {
+    on_one_and_many_workers(|workers| {
+        // Many origins make the tag, or the date, before they code the content.
+        for validator in
+            ["ETag: W/\"a\"\r\n", "ETag: \"a\"\r\n", "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n"]
+        {
+            let origin = Origin::replying(move |request| {
+                let fields = format!("Cache-Control: max-age=0\r\nVary: Accept-Encoding\r\n{validator}");
+                match request.field("Accept-Encoding") {
+                    _ if has_condition(request) => bare("304 Not Modified", &fields),
+                    Some(_) => page(&format!("{fields}Content-Encoding: gzip\r\n"), "coded"),
+                    None => page(&fields, "plain"),
+                }
+            });
+            let proxy = workers.proxy(&origin);
+            let coded = "Accept-Encoding: gzip\r\n";
+            assert_eq!(ask(&proxy, "").0, "plain");
+            assert_eq!(ask(&proxy, coded).0, "coded");
+            for (fields, text) in [("", "plain"), (coded, "coded"), ("", "plain"), ("", "plain")] {
+                let (got, x_cache, _) = ask(&proxy, fields);
+                assert_eq!((&*got, &*x_cache), (text, "REVALIDATED"), "{validator} {fields}");
+            }
+        }
+    });
+}
