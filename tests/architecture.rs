@@ -22,6 +22,7 @@ const IO_ROOMS: &[&str] = &[
     "cache/store/inbox.rs",
     "cache/store/message.rs",
     "cache/store/mod.rs",
+    "cache/store/question.rs",
     "cache/store/ticket.rs",
     "upstream/connect.rs",
     "upstream/pool.rs",

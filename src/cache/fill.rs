@@ -189,6 +189,12 @@ impl Fill {
         (state.readers > 0).then_some(state.furthest)
     }
 
+    /// Whether anybody reads it, here or on another core.
+    pub(crate) fn is_read(&self) -> bool {
+        let state = self.state.borrow();
+        state.readers + state.mirrors > 0
+    }
+
     /// A reader on another core wants that segment next.
     pub(crate) fn reached(&self, next: usize) {
         let mut state = self.state.borrow_mut();

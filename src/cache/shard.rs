@@ -431,6 +431,11 @@ impl Shard {
         self.entry_bytes_max() / 16 * 15
     }
 
+    /// Whether at least half of what may be stored here is.
+    pub fn is_half_full(&self) -> bool {
+        self.weight() >= self.bytes_max / 2
+    }
+
     /// Bytes that are stored here.
     pub fn weight(&self) -> usize {
         usize::try_from(self.index.weight()).unwrap_or(usize::MAX)

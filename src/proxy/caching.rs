@@ -45,6 +45,8 @@ pub(super) struct Caching {
     /// What takes the place of the client's conditions: see [`crate::h1::encode::RequestEdits`].
     pub(super) conditions: Option<Vec<u8>>,
     pub(super) requested_ms: u64,
+    /// How many fetches failed that this request waited for.
+    pub(super) failures: u8,
 }
 
 /// So many stored responses are validated at once.
@@ -87,6 +89,7 @@ impl Caching {
             validating: None,
             conditions: None,
             requested_ms: 0,
+            failures: 0,
         }
     }
 
@@ -126,6 +129,7 @@ impl Caching {
             validating: None,
             conditions: None,
             requested_ms: core.clock.unix_millis(),
+            failures: 0,
         }
     }
 

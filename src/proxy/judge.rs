@@ -120,7 +120,8 @@ impl Caching {
             || self.authorized && matches!(status, 401 | 403)
             || speaks_of_the_request(status);
         match self.ticket.take() {
-            Some(ticket) if is_personal || is_failure(status) => ticket.ended_unshared(),
+            Some(ticket) if is_failure(status) => ticket.failed(Reason::UpstreamError),
+            Some(ticket) if is_personal => ticket.ended_unshared(),
             Some(ticket) => {
                 let speaks_for_it = (200..300).contains(&status) || matches!(status, 404 | 410);
                 ticket.not_shared(self.key(), superseded && speaks_for_it);

@@ -32,6 +32,9 @@ pub(super) enum Plan {
 /// How often a request looks again before it fetches for itself, whatever others do.
 const LOOKS_MAX: usize = 4;
 
+/// How often the origin's failure is put down to another's request.
+const FAILURES_MAX: u8 = 3;
+
 /// What a stored response leaves to be done.
 enum Needs {
     Nothing(Source),
@@ -137,7 +140,8 @@ impl<'a> Planning<'a> {
             let varies = found.entry.as_ref().is_some_and(|entry| !entry.variants.is_empty());
             let fwd = if varies { Forward::VaryMiss } else { Forward::UriMiss };
             caching.report = Some(Report::of(Outcome::Miss, Some(fwd)));
-            return Needs::Fetch { alone: false };
+            // What comes for credentials is seldom for others: waiting for each other's would only take time.
+            return Needs::Fetch { alone: caching.authorized };
         };
         let usage = &entry.variants[index].head.usage;
         let now_ms = caching.requested_ms;
@@ -234,8 +238,14 @@ impl<'a> Planning<'a> {
             Ok(Ok(head)) => head,
             Ok(Err(NoHead::NotShared)) => return Joined::Plan(self.alone(caching, moment, "not-shared")),
             Ok(Err(NoHead::Failed(reason))) if reason.status() != 0 => {
-                let source = caching.stand_in(self.core);
-                return Joined::Plan(source.map_or(Plan::Refuse(reason), Plan::Serve));
+                if let Some(source) = caching.stand_in(self.core) {
+                    return Joined::Plan(Plan::Serve(source));
+                }
+                // The origin's answer was a failure, perhaps of that one request. All who waited ask together
+                // once more, and again, before they take it for the answer to theirs.
+                caching.failures += 1;
+                let again = reason == Reason::UpstreamError && caching.failures < FAILURES_MAX;
+                return if again { Joined::Ended } else { Joined::Plan(Plan::Refuse(reason)) };
             }
             Ok(Err(NoHead::Failed(_))) => return Joined::Ended,
             Err(_) => return Joined::Plan(self.alone(caching, moment, "waited")),

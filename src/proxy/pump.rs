@@ -14,8 +14,8 @@ use crate::cache::store::Ticket;
 use crate::cache::stored::{Body, Head, Segment, Stored};
 use crate::error::Reason;
 use crate::h1::body::{BadBody, Decoder, Encoder};
-use crate::net::Buffer;
 use crate::net::buffer::Class;
+use crate::net::{Buffer, Ticks};
 use crate::upstream::Connection;
 
 /// The longest segment.
@@ -26,6 +26,9 @@ const SEGMENT_BYTES_SHORT: usize = 8 * 1024;
 
 /// So much is read before other tasks get their turn, should the origin never make the pump wait.
 const TURN_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long a response may take to arrive that nobody reads any more.
+const UNREAD_MAX: Duration = Duration::from_secs(300);
 
 /// How long that turn is.
 const TURN: Duration = Duration::from_millis(1);
@@ -185,6 +188,12 @@ impl Pump {
         self.finish(cache);
     }
 
+    /// Whether nobody reads along, and it has taken too long for nobody.
+    fn is_abandoned(&self, core: &Core, began: u32) -> bool {
+        let is_read = self.ticket.fill().is_some_and(|fill| fill.is_read());
+        !is_read && core.deadlines.now() > Ticks::of(UNREAD_MAX).after(began)
+    }
+
     /// Reads to the end. Says whether the upstream sent more than its response.
     async fn read(
         &mut self,
@@ -199,7 +208,11 @@ impl Pump {
         let mut last = window.len();
         let mut overrun = false;
         let mut turn = 0;
+        let began = core.deadlines.now();
         while !self.decoder.is_done() {
+            if self.is_abandoned(core, began) {
+                return Err(Reason::ClientClosed);
+            }
             if turn > TURN_BYTES {
                 monoio::time::sleep(TURN).await;
                 turn = 0;

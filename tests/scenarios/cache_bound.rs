@@ -251,3 +251,35 @@ fn what_is_asked_for_often_survives_a_scan() {
         assert!(hits >= 40, "{hits}");
     });
 }
+
+#[test]
+fn clients_that_do_not_read_do_not_empty_the_cache() {
+    const SMALL: usize = 200;
+    on_each_driver(|driver| {
+        let content = noise(8 * MIB, 1);
+        let origin = Origin::replying(move |request| {
+            if request.target().starts_with("/big") { fresh(&content) } else { fresh(vec![b'x'; 16 * 1024]) }
+        });
+        let args = ["--cache-size", "64MiB", "--cache-max-response", "16MiB"];
+        let proxy = caching(driver, 1, &origin, &args);
+        let hits = || {
+            let found = (0..SMALL).map(|number| proxy.get(&format!("/small{number}")));
+            found.filter(|response| response.field("X-Cache") == Some("HIT")).count()
+        };
+        assert_eq!(hits(), 0);
+        assert_eq!(hits(), SMALL);
+        assert_eq!(hits(), SMALL);
+        // More than the cache holds, evicted while somebody still reads it.
+        let _slow: Vec<_> = (0..12)
+            .map(|number| {
+                let target = format!("/big{number}");
+                assert_eq!(proxy.get(&target).body().len(), 8 * MIB);
+                let mut client = proxy.client();
+                client.send(get(&target));
+                client.exactly(1000);
+                client
+            })
+            .collect();
+        assert!(hits() > SMALL / 2, "what is asked for often stays");
+    });
+}

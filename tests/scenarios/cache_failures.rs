@@ -186,3 +186,26 @@ fn a_fault_of_one_request_does_not_keep_others_from_sharing() {
         assert_eq!(count, 2);
     });
 }
+
+#[test]
+fn who_waits_while_the_origin_answers_with_a_failure_asks_again_with_the_others_a_few_times() {
+    const COUNT: usize = 50;
+    on_each_driver(|driver| {
+        for cores in [1, 2] {
+            let gate = Gate::default();
+            let held = gate.clone();
+            let origin = Origin::replying(move |_| {
+                held.pass(1);
+                b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_vec()
+            });
+            let proxy = caching(driver, cores, &origin, &PATIENT);
+            let mut all = clients(&proxy, COUNT);
+            all.iter_mut().for_each(|client| client.send(get("/")));
+            all_have_asked(&proxy, COUNT as u64);
+            gate.open();
+            each(all, |mut client| assert!(matches!(client.response().status(), 502 | 503)));
+            // One by each of the rounds, and those who were late for the first.
+            assert!(origin.requests().len() < COUNT / 2, "{} requests", origin.requests().len());
+        }
+    });
+}

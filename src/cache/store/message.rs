@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::cache::fill::Update;
+use crate::cache::key::KeyRef;
 use crate::cache::purge::Moment;
 use crate::cache::shard::{Begun, FillId};
 use crate::cache::stored::Stored;
@@ -12,6 +13,18 @@ use crate::cache::stored::Stored;
 pub(crate) struct SentKey {
     pub(crate) hash: u64,
     pub(crate) text: Box<[u8]>,
+}
+
+impl SentKey {
+    /// Takes a key along.
+    pub(super) fn of(key: KeyRef<'_>) -> SentKey {
+        SentKey { hash: key.hash, text: key.text.into() }
+    }
+
+    /// The key to ask with.
+    pub(super) fn borrowed(&self) -> KeyRef<'_> {
+        KeyRef { hash: self.hash, text: &self.text }
+    }
 }
 
 /// From one core to another. Messages of one core arrive in the order in which it sent them.

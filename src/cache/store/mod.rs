@@ -20,22 +20,22 @@
 
 mod inbox;
 mod message;
+mod question;
 mod ticket;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
-use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use quick_cache::UnitWeighter;
 use quick_cache::unsync::{Cache, DefaultLifecycle};
 
 use self::message::{Message, Reply, ReplyTo, SentKey};
+use self::question::Question;
 pub(crate) use self::ticket::Ticket;
 use super::fill::{Fill, Reading};
 use super::key::{BuildKeyHasher, Key, KeyRef};
@@ -129,12 +129,6 @@ impl Source {
     fn tell_mirrored(&self) {
         self.fill.mirrored(self.subscribers.values().filter(|&&reads| reads).count());
     }
-}
-
-/// A question that was asked of another core.
-enum Question {
-    Open(Option<Waker>),
-    Answered(Answer),
 }
 
 /// What came back.
@@ -378,18 +372,28 @@ impl Store {
     /// room even so: what was evicted is still being read, or the rest belongs to other cores.
     pub(crate) fn make<T>(&self, bytes: usize, make: impl Fn(&Arc<Ledger>) -> Option<T>) -> Option<T> {
         make(&self.shared.ledger).or_else(|| {
-            self.shard.borrow_mut().shed(bytes);
-            self.tell_forgotten(None);
+            self.shed(bytes);
             make(&self.shared.ledger)
         })
+    }
+
+    /// Evicts for something else that takes memory of the cache. Not more than half of what may be stored
+    /// here: beyond that it is clients who read slowly what was evicted before that take it, and they must
+    /// not empty the cache.
+    fn shed(&self, bytes: usize) {
+        let mut shard = self.shard.borrow_mut();
+        if shard.is_half_full() {
+            shard.shed(bytes);
+            drop(shard);
+            self.tell_forgotten(None);
+        }
     }
 
     /// Keeps room for a key.
     fn keep_room(&self, key_bytes: usize) {
         let ledger = &self.shared.ledger;
         if ledger.held() + key_bytes + ROOM_BYTES > ledger.bytes_max() {
-            self.shard.borrow_mut().shed(key_bytes + ROOM_BYTES);
-            self.tell_forgotten(None);
+            self.shed(key_bytes + ROOM_BYTES);
         }
     }
 
@@ -439,54 +443,6 @@ impl Store {
     fn send(&self, core: usize, message: Message) {
         // A core that has ended does not hear it; dropping the message answers what it asks.
         let _ = self.shared.inboxes[core].send(message);
-    }
-
-    /// A question to another core: its number, and where the answer goes.
-    fn question(&self) -> (u64, ReplyTo) {
-        let number = self.number();
-        self.questions.borrow_mut().insert(number, Question::Open(None));
-        (number, ReplyTo::new(self.shared.inboxes[self.place].clone(), number))
-    }
-
-    /// Waits for the answer to a question.
-    async fn answer(&self, number: u64) -> Answer {
-        let _asked = Asked { store: self, number };
-        poll_fn(|cx| {
-            let mut questions = self.questions.borrow_mut();
-            match questions.get_mut(&number) {
-                Some(Question::Open(waker)) => {
-                    *waker = Some(cx.waker().clone());
-                    Poll::Pending
-                }
-                _ => match questions.remove(&number) {
-                    Some(Question::Answered(answer)) => Poll::Ready(answer),
-                    _ => Poll::Ready(Answer::Done),
-                },
-            }
-        })
-        .await
-    }
-}
-
-/// Forgets a question when nobody waits for its answer any more.
-struct Asked<'a> {
-    store: &'a Store,
-    number: u64,
-}
-
-impl Drop for Asked<'_> {
-    fn drop(&mut self) {
-        self.store.questions.borrow_mut().remove(&self.number);
-    }
-}
-
-impl SentKey {
-    fn of(key: KeyRef<'_>) -> SentKey {
-        SentKey { hash: key.hash, text: key.text.into() }
-    }
-
-    fn borrowed(&self) -> KeyRef<'_> {
-        KeyRef { hash: self.hash, text: &self.text }
     }
 }
 

@@ -6,6 +6,9 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake};
 
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+
 use super::*;
 use crate::cache::fill::{Next, NoHead, Reading};
 use crate::cache::sample::{self, NOW_MS};
