@@ -5,16 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::support::cache::{
-    Gate, cache_number, caching, clients, each, fresh, fresh_head, fresh_with, requests_by_worker,
+    PATIENT, all_have_asked, cache_number, caching, clients, each, fresh, fresh_head, fresh_with,
+    requests_by_worker,
 };
 use crate::support::{
-    Origin, PATIENCE, Proxy, assert_same, chunk, eventually, get, get_with, ms, noise, ok, on_each_driver,
+    Gate, Origin, PATIENCE, Proxy, assert_same, chunk, eventually, get, get_with, ms, noise, ok,
+    on_each_driver,
 };
 
 const MIB: usize = 1 << 20;
-
-/// Joiners wait for as long as the scenario does.
-const PATIENT: [&str; 2] = ["--cache-wait", "60s"];
 
 /// An origin that holds every answer back until the gate was opened.
 fn held_back(gate: &Gate, answer: Vec<u8>) -> Origin {
@@ -44,10 +43,6 @@ fn in_two_halves(gate: &Gate, content: Vec<u8>, chunked: bool) -> Origin {
 }
 
 /// Waits until the workers have read so many requests.
-fn all_have_asked(proxy: &Proxy, count: u64) {
-    eventually("all have asked", || requests_by_worker(proxy).iter().sum::<u64>() >= count);
-}
-
 fn collapsed(fields: &crate::support::message::Fields) -> bool {
     fields.one("Cache-Status").unwrap().contains("; collapsed")
 }

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::cache::{Gate, cache_number, caching, clients, fresh_with, purge, requests_by_worker};
+use crate::support::cache::{cache_number, caching, clients, fresh_with, purge, requests_by_worker};
 use crate::support::message::{ok, text};
-use crate::support::{Client, Driver, Origin, Proxy, eventually, get, get_with, on_each_driver};
+use crate::support::{Client, Driver, Gate, Origin, Proxy, eventually, get, get_with, on_each_driver};
 
 /// An origin whose answers bear a generation number, and tags by their first path segment.
 fn generations() -> (Origin, Arc<AtomicU64>) {

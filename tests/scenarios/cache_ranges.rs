@@ -4,7 +4,7 @@
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
-use crate::support::cached::{answer, page};
+use crate::support::cache::{answer, page};
 use crate::support::client::Response;
 use crate::support::{Origin, Proxy, assert_same, get, get_with, noise, on_one_and_many_workers};
 

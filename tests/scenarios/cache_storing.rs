@@ -1,6 +1,6 @@
 //! Which responses are stored (RFC 9111, section 3), and for how long they are fresh (section 4.2).
 
-use crate::support::cached::{Workers, ago, ahead, answer, counting};
+use crate::support::cache::{Workers, ago, ahead, answer, counting};
 use crate::support::{Origin, get_with, on_one_and_many_workers};
 
 /// What becomes of a response that a request of the same kind asks for again.

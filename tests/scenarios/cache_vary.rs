@@ -1,6 +1,6 @@
 //! Responses that depend on fields of the request (RFC 9111, section 4.1).
 
-use crate::support::cached::{Workers, answer, bare, counting, has_condition, page};
+use crate::support::cache::{Workers, answer, bare, counting, has_condition, page};
 use crate::support::{Origin, Proxy, eventually, get_with, on_one_and_many_workers};
 
 /// An origin that answers with the values of a field, and says that it does.
