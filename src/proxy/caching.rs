@@ -44,6 +44,10 @@ pub(super) struct Caching {
     pub(super) validating: Option<(Rc<Entry>, usize)>,
     /// What takes the place of the client's conditions: see [`crate::h1::encode::RequestEdits`].
     pub(super) conditions: Option<Vec<u8>>,
+    /// When the cache was looked into last.
+    pub(super) looked_ms: u64,
+    /// When the upstream was sent the request whose response is judged: time spent waiting for another's
+    /// fetch is none that the response took (RFC 9111, section 4.2.3).
     pub(super) requested_ms: u64,
 }
 
@@ -86,6 +90,7 @@ impl Caching {
             ticket: None,
             validating: None,
             conditions: None,
+            looked_ms: 0,
             requested_ms: 0,
         }
     }
@@ -109,6 +114,7 @@ impl Caching {
             selecting.extend(value.iter().map(u8::to_ascii_lowercase));
             selecting.push(b'\n');
         }
+        let now_ms = core.clock.unix_millis();
         Caching {
             hash: cache.store.hash(&text),
             key: text,
@@ -122,7 +128,8 @@ impl Caching {
             ticket: None,
             validating: None,
             conditions: None,
-            requested_ms: core.clock.unix_millis(),
+            looked_ms: now_ms,
+            requested_ms: now_ms,
         }
     }
 

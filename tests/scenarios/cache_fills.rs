@@ -325,6 +325,29 @@ fn a_joiner_waits_no_longer_than_it_may() {
 }
 
 #[test]
+fn waiting_for_another_does_not_make_a_response_older() {
+    // RFC 9111, 4.2.3: the delay of a response counts from the request that brought it.
+    on_each_driver(|driver| {
+        let gate = Gate::default();
+        let (held, count) = (gate.clone(), AtomicUsize::new(0));
+        let origin = Origin::replying(move |_| {
+            if count.fetch_add(1, Ordering::SeqCst) == 0 {
+                held.pass(1);
+            }
+            fresh("good for an hour")
+        });
+        let proxy = caching(driver, 2, &origin, &["--cache-wait", "2500ms"]);
+        let mut first = proxy.client();
+        first.send(get("/"));
+        eventually("the first asks", || origin.requests().len() == 1);
+        let second = proxy.get("/");
+        assert!(second.ttl() > Some(3598), "{:?}", second.head);
+        gate.open();
+        first.response();
+    });
+}
+
+#[test]
 fn what_cannot_be_shared_makes_nobody_wait_twice() {
     on_each_driver(|driver| {
         for cores in [1, 2] {
