@@ -307,7 +307,7 @@ fn a_lifetime_ends() {
         let origin = counting("Cache-Control: max-age=1\r\n");
         let proxy = workers.proxy(&origin);
         proxy.get("/").expect(200, "1", "MISS");
-        std::thread::sleep(std::time::Duration::from_millis(2500));
+        std::thread::sleep(std::time::Duration::from_millis(1500));
         proxy.get("/").expect(200, "2", "MISS");
     });
 }
