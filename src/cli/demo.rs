@@ -109,8 +109,8 @@ fn answer(mut stream: &TcpStream, colour: &str, head: &str, content: &[u8]) -> i
     match path.split('/').nth(1).unwrap_or_default() {
         "" => plain("200 OK", format!("hello from the {colour} origin\n").as_bytes())?,
         "cached" => {
-            thread::sleep(Duration::from_secs(1));
-            let body = format!("a second's work of the {colour} origin, good for half a minute\n");
+            thread::sleep(Duration::from_millis(500));
+            let body = format!("half a second's work of the {colour} origin, good for half a minute\n");
             with("200 OK", "Cache-Control: max-age=30\r\n", body.as_bytes())?;
         }
         "echo" => plain("200 OK", &[head.as_bytes(), content].concat())?,
