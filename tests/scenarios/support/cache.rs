@@ -60,6 +60,21 @@ pub(crate) fn clients(proxy: &Proxy, count: usize) -> Vec<Client> {
     (0..count).map(|_| proxy.client()).collect()
 }
 
+/// The same, so that every worker has some of them: the kernel spreads connections as it likes, and may give
+/// a few of them all to one.
+pub(crate) fn clients_of_every_worker(proxy: &Proxy, count: usize) -> Vec<Client> {
+    let (mut all, mut chosen) = (requests_by_worker(proxy), Vec::new());
+    eventually("every worker has a client", || {
+        chosen = clients(proxy, count);
+        for client in &mut chosen {
+            client.ask(get("/"));
+        }
+        let before = std::mem::replace(&mut all, requests_by_worker(proxy));
+        all.iter().zip(before).all(|(&now, before)| now > before)
+    });
+    chosen
+}
+
 /// Reads with every client, several threads side by side, and gives back what came of it.
 pub(crate) fn each<C: Send, T: Send>(clients: Vec<C>, read: impl Fn(C) -> T + Sync) -> Vec<T> {
     const THREADS: usize = 8;
