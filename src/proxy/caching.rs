@@ -183,10 +183,14 @@ impl Caching {
         self.report.is_some_and(|report| report.outcome == Outcome::Miss && !report.collapsed)
     }
 
-    /// Writes what is said about the cache, behind what is there.
-    pub(super) fn append_report(&self, name: &[u8], out: &mut Vec<u8>) {
+    /// Writes what is said about the cache, behind what is there. `whole` is the status of the response of
+    /// which the client gets a part, or hears that it is not modified.
+    pub(super) fn append_report(&self, name: &[u8], whole: Option<u16>, out: &mut Vec<u8>) {
         if let Some(report) = &self.report {
-            outcome::write(out, name, report, self.tells_key.then_some(&*self.key));
+            // RFC 9211, section 2.3. What was not just fetched is no answer of the origin to this request.
+            let fetched = whole.filter(|_| report.outcome == Outcome::Miss);
+            let report = Report { fwd_status: report.fwd_status.or(fetched), ..*report };
+            outcome::write(out, name, &report, self.tells_key.then_some(&*self.key));
         }
     }
 
