@@ -229,7 +229,8 @@ fn memory_that_was_given_back_is_used_again() {
             eventually("what it held is free", || cache_number(&proxy, "bytes") < 64 * KIB as u64);
         }
         println!("{driver:?}: MiB after filling a cache of 32 MiB again and again: {rounds:?}");
-        assert!(rounds[5] <= rounds[2] + 12, "{rounds:?}");
+        // Three rounds more are 96 MiB. What an allocator scatters on a busy machine has been seen to be 14.
+        assert!(rounds[5] <= rounds[2] + 24, "{rounds:?}");
     });
 }
 
