@@ -1,4 +1,4 @@
-//! Dictionaries of structured fields (RFC 8941, section 3.2), as far as targeted cache control needs them:
+//! Dictionaries of structured fields (RFC 9651, section 3.2), as far as targeted cache control needs them:
 //! every type is checked, for one malformed member voids the whole field, but only the few that a cache
 //! directive can have are told apart.
 
@@ -43,7 +43,7 @@ fn trim_end(mut line: &[u8]) -> &[u8] {
     line
 }
 
-/// Reads from the front of what is left (RFC 8941, section 4.2). `None` is a fault.
+/// Reads from the front of what is left (RFC 9651, section 4.2). `None` is a fault.
 struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -177,7 +177,7 @@ mod tests {
     fn reads_every_type_and_leaves_parameters_out() {
         let (yes, no) = (Value::Boolean(true), Value::Boolean(false));
         let (int, text) = (|t: &'static str| Value::Integer(t.as_bytes()), Value::String);
-        // RFC 8941, sections 3.2 and 3.3
+        // RFC 9651, sections 3.2 and 3.3
         let cases: &[(&str, &[(&str, Value<'_>)])] = &[
             ("", &[]),
             ("   ", &[]),
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn one_fault_voids_the_line() {
-        // RFC 8941, section 4.2
+        // RFC 9651, section 4.2
         for line in [
             "A",
             "a=",

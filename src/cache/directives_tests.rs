@@ -257,7 +257,7 @@ fn a_targeted_field_replaces_cache_control_where_it_can_be_read() {
 
 #[test]
 fn the_lines_of_a_targeted_field_are_one_dictionary() {
-    // RFC 8941, section 4.2
+    // RFC 9651, section 4.2
     let lines = [("CDN-Cache-Control", "max-age=5"), ("cdn-cache-control", "no-cache=\"a\"")];
     let want = ResponseDirectives {
         targeted: true,

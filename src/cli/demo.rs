@@ -42,6 +42,7 @@ fn things_to_try(url: &str) -> String {
     format!(
         "things to try in another terminal:\n\
          \n  curl -i {url}/                          two origins take turns\
+         \n  curl -i {url}/cached                    slow once, then from the cache: see X-Cache\
          \n  curl -i {url}/bytes/100000 -o /dev/null content of any size, streamed\
          \n  curl -N {url}/stream                    chunks, passed on as they come\
          \n  curl -d 'hello' {url}/echo              what the origin sees\
@@ -97,15 +98,21 @@ fn serve(stream: &TcpStream, colour: &str) -> io::Result<()> {
 /// Answers one request; says whether the connection goes on.
 fn answer(mut stream: &TcpStream, colour: &str, head: &str, content: &[u8]) -> io::Result<bool> {
     let path = head.split(' ').nth(1).unwrap_or("/");
-    let mut plain = |status: &str, body: &[u8]| {
+    let mut with = |status: &str, fields: &str, body: &[u8]| {
         let head = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nX-Origin: {colour}\r\nContent-Length: {}\r\n\r\n",
+            "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nX-Origin: {colour}\r\n{fields}Content-Length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(&[head.as_bytes(), body].concat())
     };
+    let mut plain = |status: &str, body: &[u8]| with(status, "", body);
     match path.split('/').nth(1).unwrap_or_default() {
         "" => plain("200 OK", format!("hello from the {colour} origin\n").as_bytes())?,
+        "cached" => {
+            thread::sleep(Duration::from_millis(500));
+            let body = format!("half a second's work of the {colour} origin, good for half a minute\n");
+            with("200 OK", "Cache-Control: max-age=30\r\n", body.as_bytes())?;
+        }
         "echo" => plain("200 OK", &[head.as_bytes(), content].concat())?,
         "bytes" => {
             let count =
@@ -127,7 +134,7 @@ fn answer(mut stream: &TcpStream, colour: &str, head: &str, content: &[u8]) -> i
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nthis is all")?;
             return Ok(false);
         }
-        _ => plain("404 Not Found", b"the demo has /, /bytes/N, /stream, /echo and /truncated\n")?,
+        _ => plain("404 Not Found", b"the demo has /, /cached, /bytes/N, /stream, /echo and /truncated\n")?,
     }
     Ok(true)
 }

@@ -23,7 +23,7 @@ const EXIT_USAGE: u8 = 2;
 /// The configuration file is wrong: `EX_CONFIG` of sysexits.h.
 const EXIT_CONFIG: u8 = 78;
 
-/// An HTTP reverse proxy: one io_uring runtime pinned to each core.
+/// A caching HTTP reverse proxy: one io_uring runtime pinned to each core.
 #[derive(Parser)]
 #[command(
     name = "ringway",
@@ -176,8 +176,13 @@ fn announce(settings: &Settings, started: &Started) {
 /// What was counted, in a line or two.
 fn summary(totals: &Totals) -> String {
     let mut text = format!(
-        "stopped; {} connections, {} requests, {} of them on reused upstream connections, {} retries",
-        totals.accepted, totals.requests, totals.reused, totals.retries
+        "stopped; {} connections, {} requests, {} of them answered from the cache, {} sent on reused upstream \
+         connections, {} retries",
+        totals.accepted,
+        totals.requests,
+        totals.cache_hits + totals.cache_stale,
+        totals.reused,
+        totals.retries
     );
     for (count, what) in [
         (totals.accept_errors, "failed accepts"),

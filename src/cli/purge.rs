@@ -26,7 +26,8 @@ pub(super) struct Reach {
 /// Arguments of `clear-cache`.
 #[derive(Args)]
 pub(super) struct ClearArgs {
-    /// Keep the responses, but validate them before they are used again
+    /// Mark the responses stale rather than remove them: they are validated before they are used again,
+    /// or meanwhile, where stale-while-revalidate or --cache-grace allows it
     #[arg(long)]
     soft: bool,
     #[command(flatten)]
@@ -45,7 +46,8 @@ pub(super) struct PurgeArgs {
     /// Remove all with this tag, from the fields Cache-Tag and Surrogate-Key
     #[arg(long, value_name = "NAME")]
     tag: Option<String>,
-    /// Keep the responses, but validate them before they are used again
+    /// Mark the responses stale rather than remove them: they are validated before they are used again,
+    /// or meanwhile, where stale-while-revalidate or --cache-grace allows it
     #[arg(long)]
     soft: bool,
     #[command(flatten)]

@@ -84,7 +84,7 @@ pub fn write(out: &mut Vec<u8>, format: Format, line: &Line<'_>) {
 fn combined(out: &mut Vec<u8>, line: &Line<'_>) {
     out.extend_from_slice(line.client);
     out.extend_from_slice(b" - - [");
-    out.extend_from_slice(line.date);
+    log_date(out, line.date);
     out.extend_from_slice(b"] \"");
     escape(out, line.method);
     out.push(b' ');
@@ -172,6 +172,14 @@ fn json(out: &mut Vec<u8>, line: &Line<'_>) {
         None => out.extend_from_slice(b"null"),
     }
     out.extend_from_slice(b"}\n");
+}
+
+/// An IMF-fixdate as the combined format has it, `06/Nov/1994:08:49:37 +0000`: log tools take no other.
+fn log_date(out: &mut Vec<u8>, date: &[u8]) {
+    let part = |range| date.get(range).unwrap_or_default();
+    for text in [part(5..7), b"/", part(8..11), b"/", part(12..16), b":", part(17..25), b" +0000"] {
+        out.extend_from_slice(text);
+    }
 }
 
 fn number(out: &mut Vec<u8>, value: u64) {
@@ -267,7 +275,7 @@ mod tests {
         write(&mut out, Format::Combined, &line());
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "192.0.2.1 - - [Sun, 06 Nov 1994 08:49:37 GMT] \"GET /a\\\"b\\x0a HTTP/1.1\" 200 12 \"-\" \"c\\\\d\\xe9\" \
+            "192.0.2.1 - - [06/Nov/1994:08:49:37 +0000] \"GET /a\\\"b\\x0a HTTP/1.1\" 200 12 \"-\" \"c\\\\d\\xe9\" \
              127.0.0.1:9001 id -/1.234/20.005 done HIT\n"
         );
     }

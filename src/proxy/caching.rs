@@ -44,6 +44,10 @@ pub(super) struct Caching {
     pub(super) validating: Option<(Rc<Entry>, usize)>,
     /// What takes the place of the client's conditions: see [`crate::h1::encode::RequestEdits`].
     pub(super) conditions: Option<Vec<u8>>,
+    /// When the cache was looked into last.
+    pub(super) looked_ms: u64,
+    /// When the upstream was sent the request whose response is judged: time spent waiting for another's
+    /// fetch is none that the response took (RFC 9111, section 4.2.3).
     pub(super) requested_ms: u64,
     /// How many fetches failed that this request waited for.
     pub(super) failures: u8,
@@ -88,6 +92,7 @@ impl Caching {
             ticket: None,
             validating: None,
             conditions: None,
+            looked_ms: 0,
             requested_ms: 0,
             failures: 0,
         }
@@ -115,6 +120,7 @@ impl Caching {
         if trusted {
             select_by_forwarded(fields, &mut selecting);
         }
+        let now_ms = core.clock.unix_millis();
         Caching {
             hash: cache.store.hash(&text),
             key: text,
@@ -128,7 +134,8 @@ impl Caching {
             ticket: None,
             validating: None,
             conditions: None,
-            requested_ms: core.clock.unix_millis(),
+            looked_ms: now_ms,
+            requested_ms: now_ms,
             failures: 0,
         }
     }
@@ -183,10 +190,14 @@ impl Caching {
         self.report.is_some_and(|report| report.outcome == Outcome::Miss && !report.collapsed)
     }
 
-    /// Writes what is said about the cache, behind what is there.
-    pub(super) fn append_report(&self, name: &[u8], out: &mut Vec<u8>) {
+    /// Writes what is said about the cache, behind what is there. `whole` is the status of the response of
+    /// which the client gets a part, or hears that it is not modified.
+    pub(super) fn append_report(&self, name: &[u8], whole: Option<u16>, out: &mut Vec<u8>) {
         if let Some(report) = &self.report {
-            outcome::write(out, name, report, self.tells_key.then_some(&*self.key));
+            // RFC 9211, section 2.3. What was not just fetched is no answer of the origin to this request.
+            let fetched = whole.filter(|_| report.outcome == Outcome::Miss);
+            let report = Report { fwd_status: report.fwd_status.or(fetched), ..*report };
+            outcome::write(out, name, &report, self.tells_key.then_some(&*self.key));
         }
     }
 

@@ -74,6 +74,7 @@ pub(super) async fn converse(
     let endpoints = core.endpoints();
     let endpoint = endpoints.get(connection.endpoint).ok_or(Reason::NoEndpoint)?;
     let out = conversation.request_bytes(endpoint);
+    conversation.caching.requested_ms = core.clock.unix_millis();
     send(core, &mut connection, out).await?;
     let Responded { last, after } = conversation.responded(&mut connection).await.map_err(|fault| {
         let stale = connection.reused && fault.unanswered;

@@ -82,6 +82,10 @@ pub(super) async fn plan(
         return if only { Plan::Refuse(Reason::OnlyIfCached) } else { Plan::Fetch };
     }
     for look in 0.. {
+        if look > 0 {
+            // It may have waited for another's fetch.
+            caching.looked_ms = core.clock.unix_millis();
+        }
         let found = planning.find(caching, look == 0).await;
         let alone = match planning.needs(caching, &found) {
             Needs::Nothing(source) => return Plan::Serve(source),
@@ -94,7 +98,7 @@ pub(super) async fn plan(
             }
             Needs::Fetch { alone } => alone || look == LOOKS_MAX,
         };
-        let marked = found.entry.as_ref().is_some_and(|entry| entry.alone_until_ms > caching.requested_ms);
+        let marked = found.entry.as_ref().is_some_and(|entry| entry.alone_until_ms > caching.looked_ms);
         if alone || marked {
             caching.ticket = Some(planning.cache.store.alone(found.moment));
             return Plan::Fetch;
@@ -144,7 +148,7 @@ impl<'a> Planning<'a> {
             return Needs::Fetch { alone: caching.authorized };
         };
         let usage = &entry.variants[index].head.usage;
-        let now_ms = caching.requested_ms;
+        let now_ms = caching.looked_ms;
         let grace = &self.cache.grace;
         let (outcome, ttl_s) =
             match policy::usable(usage, &caching.directives, caching.authorized, now_ms, grace) {
@@ -184,7 +188,7 @@ impl<'a> Planning<'a> {
     pub(super) async fn begin_beside(&self, caching: &mut Caching, found: &Found) -> bool {
         let Some((entry, index)) = self.choose(caching, found) else { return false };
         let usage = &entry.variants[index].head.usage;
-        let (now_ms, grace) = (caching.requested_ms, &self.cache.grace);
+        let (now_ms, grace) = (caching.looked_ms, &self.cache.grace);
         let verdict = policy::usable(usage, &caching.directives, caching.authorized, now_ms, grace);
         if !matches!(verdict, Use::StaleWhileRevalidate { .. }) {
             return false;

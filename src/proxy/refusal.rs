@@ -25,7 +25,7 @@ pub(super) fn answer(
     report.clear();
     let via = core.rules.via.as_bytes();
     match caching {
-        Some(caching) => caching.append_report(via, &mut report),
+        Some(caching) => caching.append_report(via, None, &mut report),
         // A request that is not admitted never gets as far as the cache.
         None if core.cache.is_some() => {
             let bypassed = Report::of(Outcome::Bypass, Some(Forward::Bypass));

@@ -449,7 +449,7 @@ impl Respond<'_> {
         let mut report = self.core.report.borrow_mut();
         report.clear();
         if !is_interim(head.status) {
-            self.caching.append_report(via, &mut report);
+            self.caching.append_report(via, None, &mut report);
         }
         let edits = ResponseEdits { body, persistence, via, date: date.as_bytes(), upgrade, report: &report };
         encode::response(&mut *scratch, bytes, head, Fields::new(bytes, &self.lines), &edits);

@@ -405,7 +405,8 @@ impl Serving<'_> {
             out.extend_from_slice(itoa::Buffer::new().format(age_s).as_bytes());
             out.extend_from_slice(b"\r\n");
         }
-        self.caching.append_report(self.core.rules.via.as_bytes(), out);
+        let whole = (self.record.status != head.status).then_some(head.status);
+        self.caching.append_report(self.core.rules.via.as_bytes(), whole, out);
     }
 
     /// What was written as a head, in a buffer with room for so much content, where that is little.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::admit::Admitted;
 use super::core::Core;
 use super::forward::{Broken, Reader, Writer};
+use super::task;
 use super::window::{frame, next_window};
 use crate::error::Reason;
 use crate::h1::BodyLength;
@@ -14,6 +15,9 @@ use crate::h1::chunked::PREFIX_BYTES_MAX;
 use crate::limits::Limits;
 use crate::net::Buffer;
 use crate::net::buffer::Class;
+
+/// After so many bytes an upload gives way.
+const AT_ONCE_BYTES: usize = 1 << 20;
 
 /// The content of one request, as far as it has been taken apart.
 pub(super) struct Upload {
@@ -121,7 +125,7 @@ impl Upload {
         progress: &Progress,
     ) -> Result<(), UploadFault> {
         let mut window = core.buffers.take(Class::Small);
-        let mut last = 0;
+        let (mut last, mut at_once) = (0, 0);
         if progress.waiting.get() {
             // The client's time runs from when it is asked to go on, or begins by itself.
             client.limit = None;
@@ -150,6 +154,12 @@ impl Upload {
                 let fits = window.append(self.decoder.end(self.encoder));
                 debug_assert!(fits, "an empty window has room for a trailer section");
                 window = upstream.write_all(window).await.map_err(UploadFault::Upstream)?;
+            }
+            // The upstream may have answered, and others have a right to this core too.
+            at_once += last;
+            if at_once >= AT_ONCE_BYTES {
+                at_once = 0;
+                task::give_way().await;
             }
         }
         progress.uploaded.set(true);

@@ -19,7 +19,7 @@ pub(super) struct Report {
     pub(super) connections: usize,
     /// Bytes that the cache holds, over all cores.
     pub(super) cache_bytes: usize,
-    /// Keys with something stored, on this core.
+    /// Keys that something is known of, on this core: what is stored, or that it is not for sharing.
     pub(super) cache_entries: usize,
     /// Keys that were evicted, on this core.
     pub(super) cache_evicted: u64,

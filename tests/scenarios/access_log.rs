@@ -53,7 +53,11 @@ fn combined_lines_have_what_log_tools_expect_and_more() {
         let (start, rest) = line.split_once(" - - [").unwrap();
         assert_eq!(start, "127.0.0.1");
         let (date, rest) = rest.split_once("] ").unwrap();
-        assert!(!date.is_empty());
+        // 06/Nov/1994:08:49:37 +0000
+        let shape: String = date.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        let (month, time) = (&date[3..6], &shape[6..]);
+        assert!("JanFebMarAprMayJunJulAugSepOctNovDec".contains(month), "{line}");
+        assert_eq!((&shape[..3], time), ("00/", "/0000:00:00:00 +0000"), "{line}");
         let want = format!(
             "\"GET /a?b=c HTTP/1.1\" 200 5 \"http://r/\" \"agent/1.0 (x)\" {} id-1 ",
             origin.address()

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::cache::{Gate, caching, clients, each, fresh_head, requests_by_worker};
-use crate::support::{Origin, Signal, assert_same, eventually, get, noise, ok, on_each_driver, post};
+use crate::support::cache::{caching, clients, each, fresh_head, requests_by_worker};
+use crate::support::{Gate, Origin, Signal, assert_same, eventually, get, noise, ok, on_each_driver, post};
 
 /// Well within the time that open exchanges have to end.
 const SOON: Duration = Duration::from_secs(10);

@@ -5,23 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::cache::{
-    Gate, cache_number, caching, clients, each, fresh, fresh_head, fresh_with, requests_by_worker,
+    PATIENT, all_have_asked, answer, cache_number, caching, clients, each, fresh, fresh_head, fresh_with,
 };
-use crate::support::cached::answer;
 use crate::support::origin::Peer;
 use crate::support::{
-    End, Origin, Proxy, assert_same, chunk, eventually, get, get_with, ms, noise, on_each_driver,
-    on_one_and_many_workers,
+    End, Gate, Origin, assert_same, chunk, get, get_with, ms, noise, on_each_driver, on_one_and_many_workers,
 };
-
-const PATIENT: [&str; 2] = ["--cache-wait", "60s"];
 
 fn get_1_0(target: &str) -> String {
     format!("GET {target} HTTP/1.0\r\nHost: example.com\r\n\r\n")
-}
-
-fn all_have_asked(proxy: &Proxy, count: u64) {
-    eventually("all have asked", || requests_by_worker(proxy).iter().sum::<u64>() >= count);
 }
 
 /// How a response breaks off.

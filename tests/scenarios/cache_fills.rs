@@ -5,16 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::support::cache::{
-    Gate, cache_number, caching, clients, each, fresh, fresh_head, fresh_with, requests_by_worker,
+    PATIENT, all_have_asked, cache_number, caching, clients, each, fresh, fresh_head, fresh_with,
+    requests_by_worker,
 };
 use crate::support::{
-    Origin, PATIENCE, Proxy, assert_same, chunk, eventually, get, get_with, ms, noise, ok, on_each_driver,
+    Gate, Origin, PATIENCE, Proxy, assert_same, chunk, eventually, get, get_with, ms, noise, ok,
+    on_each_driver,
 };
 
 const MIB: usize = 1 << 20;
-
-/// Joiners wait for as long as the scenario does.
-const PATIENT: [&str; 2] = ["--cache-wait", "60s"];
 
 /// An origin that holds every answer back until the gate was opened.
 fn held_back(gate: &Gate, answer: Vec<u8>) -> Origin {
@@ -44,10 +43,6 @@ fn in_two_halves(gate: &Gate, content: Vec<u8>, chunked: bool) -> Origin {
 }
 
 /// Waits until the workers have read so many requests.
-fn all_have_asked(proxy: &Proxy, count: u64) {
-    eventually("all have asked", || requests_by_worker(proxy).iter().sum::<u64>() >= count);
-}
-
 fn collapsed(fields: &crate::support::message::Fields) -> bool {
     fields.one("Cache-Status").unwrap().contains("; collapsed")
 }
@@ -330,6 +325,29 @@ fn a_joiner_waits_no_longer_than_it_may() {
             gate.open();
             assert_eq!(first.response().text(), "late or not");
         }
+    });
+}
+
+#[test]
+fn waiting_for_another_does_not_make_a_response_older() {
+    // RFC 9111, 4.2.3: the delay of a response counts from the request that brought it.
+    on_each_driver(|driver| {
+        let gate = Gate::default();
+        let (held, count) = (gate.clone(), AtomicUsize::new(0));
+        let origin = Origin::replying(move |_| {
+            if count.fetch_add(1, Ordering::SeqCst) == 0 {
+                held.pass(1);
+            }
+            fresh("good for an hour")
+        });
+        let proxy = caching(driver, 2, &origin, &["--cache-wait", "2500ms"]);
+        let mut first = proxy.client();
+        first.send(get("/"));
+        eventually("the first asks", || origin.requests().len() == 1);
+        let second = proxy.get("/");
+        assert!(second.ttl() > Some(3598), "{:?}", second.head);
+        gate.open();
+        first.response();
     });
 }
 

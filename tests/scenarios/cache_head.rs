@@ -1,7 +1,7 @@
 //! HEAD: answered from what a GET has stored, and what its own responses say about that (RFC 9111, section
 //! 4.3.5).
 
-use crate::support::cached::{Workers, answer, bare, has_condition, page};
+use crate::support::cache::{Workers, answer, bare, has_condition, page};
 use crate::support::client::Response;
 use crate::support::{Origin, Proxy, eventually, on_one_and_many_workers};
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
-use crate::support::cached::{Workers, answer, page};
+use crate::support::cache::{Workers, answer, page};
 use crate::support::{Origin, Proxy, get, get_with, on_one_and_many_workers};
 
 /// A resource with a state, counted up by each request that is not safe; those are answered so.

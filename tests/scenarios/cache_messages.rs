@@ -1,6 +1,6 @@
 //! Stored responses as messages: whatever form they came in, and whatever form the client can take.
 
-use crate::support::cached::{bare, page};
+use crate::support::cache::{bare, page};
 use crate::support::{Origin, Proxy, assert_same, chunk, eventually, get, noise, on_one_and_many_workers};
 
 const FRESH: &str = "Cache-Control: max-age=100\r\n";

@@ -1,6 +1,6 @@
 //! What one client sends must not change what another gets.
 
-use crate::support::cached::{answer, page};
+use crate::support::cache::{answer, page};
 use crate::support::{Origin, Proxy, get, get_with, on_one_and_many_workers};
 
 const FRESH: &str = "Cache-Control: max-age=100\r\n";

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::cache::{Gate, cache_number, caching, clients, fresh_with, purge, requests_by_worker};
+use crate::support::cache::{cache_number, caching, clients, clients_of_every_worker, fresh_with, purge};
 use crate::support::message::{ok, text};
-use crate::support::{Client, Driver, Origin, Proxy, eventually, get, get_with, on_each_driver};
+use crate::support::{Client, Driver, Gate, Origin, Proxy, eventually, get, get_with, on_each_driver};
 
 /// An origin whose answers bear a generation number, and tags by their first path segment.
 fn generations() -> (Origin, Arc<AtomicU64>) {
@@ -129,7 +129,7 @@ fn hammered_purges(driver: Driver, cores: usize, args: &[&str], rounds: u64) {
     let targets = ["/news/1", "/news/2"];
     thread::scope(|scope| {
         let (purged, stop, targets) = (&purged, &stop, &targets);
-        let threads: Vec<_> = clients(&proxy, 8)
+        let threads: Vec<_> = clients_of_every_worker(&proxy, 8)
             .into_iter()
             .map(|client| scope.spawn(move || hammer(client, targets, purged, stop)))
             .collect();
@@ -144,7 +144,6 @@ fn hammered_purges(driver: Driver, cores: usize, args: &[&str], rounds: u64) {
         let hits: usize = counts.iter().map(|(_, hits)| hits).sum();
         assert!(hits > 0, "nothing was served from the cache: {counts:?}");
     });
-    assert!(requests_by_worker(&proxy).iter().all(|&count| count > 0));
 }
 
 #[test]
@@ -170,7 +169,7 @@ fn nothing_of_a_url_that_was_purged_is_served_however_often_that_happens() {
         let (purged, stop) = (AtomicU64::new(0), AtomicBool::new(false));
         thread::scope(|scope| {
             let (purged, stop) = (&purged, &stop);
-            let threads: Vec<_> = clients(&proxy, 8)
+            let threads: Vec<_> = clients_of_every_worker(&proxy, 8)
                 .into_iter()
                 .map(|client| scope.spawn(move || hammer(client, &["/news/1"], purged, stop)))
                 .collect();

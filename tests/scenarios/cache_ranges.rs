@@ -4,7 +4,7 @@
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
-use crate::support::cached::{answer, page};
+use crate::support::cache::{answer, page};
 use crate::support::client::Response;
 use crate::support::{Origin, Proxy, assert_same, get, get_with, noise, on_one_and_many_workers};
 
@@ -165,8 +165,9 @@ fn a_part_is_served_on_a_miss_and_the_whole_is_stored() {
     on_one_and_many_workers(|workers| {
         let origin = Origin::answering(page(FIELDS, "0123456789"));
         let proxy = workers.proxy(&origin);
-        range(&proxy, "Range: bytes=2-4\r\n").expect(206, "234", "MISS");
-        range(&proxy, "Range: bytes=5-6\r\n").expect(206, "56", "HIT");
+        let fetched = range(&proxy, "Range: bytes=2-4\r\n");
+        assert_eq!(fetched.expect(206, "234", "MISS").cache_status(), "fwd=uri-miss; fwd-status=200; stored");
+        assert_eq!(range(&proxy, "Range: bytes=5-6\r\n").expect(206, "56", "HIT").cache_status(), "hit");
         proxy.get("/").expect(200, "0123456789", "HIT");
         assert_eq!(origin.request().field("Range"), None);
     });
@@ -228,7 +229,7 @@ fn a_part_is_served_while_the_whole_is_still_being_fetched() {
         for _ in 0..4 {
             let response = range(&proxy, "Range: bytes=1-3\r\n");
             response.expect(206, "123", "MISS");
-            assert_eq!(response.cache_status(), "fwd=uri-miss; collapsed");
+            assert_eq!(response.cache_status(), "fwd=uri-miss; fwd-status=200; collapsed");
             assert_eq!(response.field("Content-Range"), Some("bytes 1-3/10"));
         }
         let beyond = range(&proxy, "Range: bytes=10-\r\n");

@@ -1,6 +1,6 @@
 //! What responses tell about the cache: X-Cache, Cache-Status (RFC 9211) and Age.
 
-use crate::support::cached::{ago, bare, counting, has_condition, page, tagged};
+use crate::support::cache::{ago, bare, counting, has_condition, page, tagged};
 use crate::support::{Origin, get, get_with, on_one_and_many_workers, post};
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a request may ask of the cache (RFC 9111, section 5.2.1).
 
-use crate::support::cached::{Workers, bare, counting, has_condition, page, tagged};
+use crate::support::cache::{Workers, bare, counting, has_condition, page, tagged};
 use crate::support::{Origin, eventually, get_with, on_one_and_many_workers};
 
 /// A response that is 50 s old and fresh for 50 s more; what becomes of a request with that Cache-Control.

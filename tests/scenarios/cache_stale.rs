@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::thread;
 
-use crate::support::cached::{Workers, answer, bare, counting, has_condition, page};
+use crate::support::cache::{Workers, answer, bare, counting, has_condition, page};
 use crate::support::{Origin, Proxy, eventually, get_with, ms, on_one_and_many_workers};
 
 /// An origin whose first response has these fields and is 50 s old; what it says to those that validate it is

@@ -1,8 +1,7 @@
 //! Which responses are stored (RFC 9111, section 3), and for how long they are fresh (section 4.2).
 
-use crate::support::cache::Gate;
-use crate::support::cached::{Workers, ago, ahead, answer, counting};
-use crate::support::{Origin, eventually, get_with, ms, on_one_and_many_workers};
+use crate::support::cache::{Workers, ago, ahead, answer, counting};
+use crate::support::{Gate, Origin, eventually, get_with, ms, on_one_and_many_workers};
 
 /// What becomes of a response that a request of the same kind asks for again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -308,7 +307,7 @@ fn a_lifetime_ends() {
         let origin = counting("Cache-Control: max-age=1\r\n");
         let proxy = workers.proxy(&origin);
         proxy.get("/").expect(200, "1", "MISS");
-        std::thread::sleep(std::time::Duration::from_millis(2500));
+        std::thread::sleep(std::time::Duration::from_millis(1500));
         proxy.get("/").expect(200, "2", "MISS");
     });
 }

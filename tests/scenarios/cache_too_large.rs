@@ -6,16 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::cache::{
-    Gate, cache_number, caching, clients, each, fresh, fresh_head, requests_by_worker,
+    all_have_asked, cache_number, caching, clients, each, fresh, fresh_head, requests_by_worker,
 };
-use crate::support::{Origin, Proxy, assert_same, chunk, eventually, get, ms, noise, on_each_driver};
+use crate::support::{Gate, Origin, assert_same, chunk, eventually, get, ms, noise, on_each_driver};
 
 const MIB: usize = 1 << 20;
 const ARGS: [&str; 6] = ["--cache-size", "16MiB", "--cache-max-response", "1MiB", "--cache-wait", "60s"];
-
-fn all_have_asked(proxy: &Proxy, count: u64) {
-    eventually("all have asked", || requests_by_worker(proxy).iter().sum::<u64>() >= count);
-}
 
 /// An origin that sends content in chunks: so many pieces at once, and the rest once the gate is open, not
 /// faster than readers on a busy machine can follow.

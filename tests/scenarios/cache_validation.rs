@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::cached::{ago, answer, bare, counting, has_condition, page};
+use crate::support::cache::{ago, answer, bare, counting, has_condition, page};
 use crate::support::{Origin, eventually, get_with, on_one_and_many_workers};
 
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";

@@ -244,6 +244,9 @@ fn the_demo_needs_nothing_else() {
         seen.sort();
         assert!(seen[0].contains("blue") && seen[3].contains("green"), "{seen:?}");
         assert_eq!(proxy.get("/bytes/100000").body().len(), 100_000);
+        for outcome in ["MISS", "HIT"] {
+            assert_eq!(proxy.get("/cached").x_cache(), outcome);
+        }
         let mut client = proxy.client();
         client.send(crate::support::get("/truncated"));
         client.broken_response();

@@ -39,7 +39,8 @@ fn requests_at_the_same_time_have_connections_of_their_own() {
                 peer.send(ok(""));
             }
         });
-        let proxy = Proxy::to(driver, &origin);
+        // With a cache, one of them would fetch for all.
+        let proxy = Proxy::with(driver, &origin, &["--no-cache"]);
         let mut clients: Vec<Client> = (0..8).map(|_| proxy.client()).collect();
         for client in &mut clients {
             client.send(get("/together"));
@@ -275,7 +276,7 @@ fn no_more_connections_than_the_limit_are_kept() {
                 peer.send(ok(""));
             }
         });
-        let proxy = Proxy::with(driver, &origin, &["--pool-size", "2"]);
+        let proxy = Proxy::with(driver, &origin, &["--no-cache", "--pool-size", "2"]);
         let mut clients: Vec<Client> = (0..6).map(|_| proxy.client()).collect();
         for client in &mut clients {
             client.send(get("/"));

@@ -407,7 +407,8 @@ impl Store {
         self.shared.ledger.held()
     }
 
-    /// How many keys with something stored this core owns, and how many of them were evicted so far.
+    /// How many keys this core knows something of (what is stored, or that it is not for sharing), and how many
+    /// were evicted so far.
     pub(crate) fn entries(&self) -> (usize, u64) {
         let shard = self.shard.borrow();
         (shard.len(), shard.evicted())

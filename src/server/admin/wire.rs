@@ -31,7 +31,7 @@ pub(crate) struct PurgeRequest {
     /// Those with this tag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tag: Option<String>,
-    /// They stay, but have to be validated.
+    /// They stay, and count as stale.
     pub(crate) soft: bool,
 }
 
@@ -82,7 +82,7 @@ pub(super) struct CacheStatus {
     pub(super) bytes: usize,
     /// Bytes that it may hold.
     pub(super) bytes_max: usize,
-    /// Keys with something stored.
+    /// Keys that something is known of: what is stored, or, for a while, that it is not for sharing.
     pub(super) entries: usize,
     /// Keys that were evicted so far.
     pub(super) evicted: u64,

@@ -1,8 +1,8 @@
 //! What a scenario is made of: an origin, a proxy, a client, an expectation.
 
 pub(crate) mod cache;
-pub(crate) mod cached;
 pub(crate) mod client;
+pub(crate) mod gate;
 pub(crate) mod message;
 pub(crate) mod origin;
 pub(crate) mod proxy;
@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 
 pub(crate) use rustix::process::Signal;
 
-pub(crate) use cached::on_one_and_many_workers;
+pub(crate) use cache::on_one_and_many_workers;
 pub(crate) use client::Client;
+pub(crate) use gate::Gate;
 pub(crate) use message::{chunk, get, get_with, ok, post, post_chunked_head};
 pub(crate) use origin::Origin;
 pub(crate) use proxy::{Proxy, Setup};
