@@ -199,7 +199,7 @@ impl<'a> Planning<'a> {
             Method::Head => store.alone(found.moment),
             _ => match store.begin(caching.key(), &caching.selecting, entry.version).await {
                 Begin::Fetch(ticket) => ticket,
-                Begin::Join(_) | Begin::Changed => return false,
+                Begin::Join(..) | Begin::Changed => return false,
             },
         };
         caching.ticket = Some(ticket);
@@ -214,7 +214,7 @@ impl<'a> Planning<'a> {
         let mut names = newest.map_or(Vec::new(), |stored| stored.head.vary().to_vec());
         for _ in 0..LOOKS_MAX {
             caching.select(&names, self.request);
-            let reading = match self.cache.store.begin(caching.key(), &caching.selecting, seen).await {
+            let (reading, id) = match self.cache.store.begin(caching.key(), &caching.selecting, seen).await {
                 Begin::Fetch(ticket) => {
                     if ticket.is_shared() {
                         // The response is for others too, so it has to come whole.
@@ -223,7 +223,7 @@ impl<'a> Planning<'a> {
                     caching.ticket = Some(ticket);
                     return Some(Plan::Fetch);
                 }
-                Begin::Join(reading) => reading,
+                Begin::Join(reading, id) => (reading, id),
                 Begin::Changed => return None,
             };
             match self.join(caching, reading, found.moment).await {
@@ -231,6 +231,8 @@ impl<'a> Planning<'a> {
                 Joined::Ended => return None,
                 // It is another variant that is being fetched; now it is known what it varies by.
                 Joined::Varies(by) => names = by,
+                // The first who has waited too long fetches anew, and the others wait for that.
+                Joined::Slow => self.cache.store.give_up(caching.hash, id),
             }
         }
         Some(self.alone(caching, found.moment, "busy"))
@@ -252,7 +254,7 @@ impl<'a> Planning<'a> {
                 return if again { Joined::Ended } else { Joined::Plan(Plan::Refuse(reason)) };
             }
             Ok(Err(NoHead::Failed(_))) => return Joined::Ended,
-            Err(_) => return Joined::Plan(self.alone(caching, moment, "waited")),
+            Err(_) => return Joined::Slow,
         };
         if caching.select(head.vary(), self.request) != head.selecting() {
             return Joined::Varies(head.vary().to_vec());
@@ -286,6 +288,8 @@ enum Joined {
     Plan(Plan),
     /// The fetch ended without an answer for this request.
     Ended,
+    /// It took longer than a request waits.
+    Slow,
     /// What is fetched is another variant; these are the names that it varies by.
     Varies(Vec<u8>),
 }

@@ -414,3 +414,23 @@ fn one_client_after_another_is_served_while_one_fetch_crawls() {
         assert!(started.elapsed() < PATIENCE);
     });
 }
+
+#[test]
+fn when_a_fetch_takes_too_long_one_of_those_who_wait_begins_another() {
+    const COUNT: usize = 50;
+    on_each_driver(|driver| {
+        for cores in [1, 2] {
+            let gate = Gate::default();
+            let origin = held_back(&gate, fresh("late"));
+            let proxy = caching(driver, cores, &origin, &["--cache-wait", "300ms"]);
+            let mut all = clients(&proxy, COUNT);
+            all.iter_mut().for_each(|client| client.send(get("/")));
+            all_have_asked(&proxy, COUNT as u64);
+            eventually("another is begun", || origin.requests().len() > 1);
+            let asked = origin.requests().len();
+            gate.open();
+            each(all, |mut client| assert_eq!(client.response().text(), "late"));
+            assert!(asked < COUNT / 2, "{asked} requests");
+        }
+    });
+}

@@ -113,7 +113,7 @@ pub(crate) enum Begin {
     /// Fetch.
     Fetch(Ticket),
     /// Read what another is fetching.
-    Join(Reading),
+    Join(Reading, FillId),
     /// What is stored has changed: look again.
     Changed,
 }
@@ -261,7 +261,7 @@ impl Store {
                 Begun::Changed => return Begin::Changed,
                 Begun::Join(other) => {
                     if let Some(reading) = self.join(other).await {
-                        return Begin::Join(reading);
+                        return Begin::Join(reading, other);
                     }
                     // It ended meanwhile: the owner knows more now.
                 }
@@ -299,6 +299,16 @@ impl Store {
         match self.answer(number).await {
             Answer::Subscribed(reading) => Some(reading),
             _ => None,
+        }
+    }
+
+    /// Nobody is to join that fetch for the key with this hash any more: it takes too long.
+    pub(crate) fn give_up(&self, hash: u64, id: FillId) {
+        let owner = self.owner(hash);
+        if owner == self.place {
+            self.shard.borrow_mut().land(id);
+        } else {
+            self.send(owner, Message::Land { id });
         }
     }
 

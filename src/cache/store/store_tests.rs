@@ -224,7 +224,7 @@ impl World {
                         break 'got got;
                     }
                     Begin::Changed => {}
-                    Begin::Join(reading) => match self.read(reading).await {
+                    Begin::Join(reading, _) => match self.read(reading).await {
                         Ok(got) => break 'got got,
                         Err(NoHead::Failed(_)) => break 'got None,
                         Err(NoHead::NotShared) => {
