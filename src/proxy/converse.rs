@@ -6,14 +6,14 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::admit::Admitted;
-use super::caching::Caching;
+use super::cached::Caching;
+use super::cached::serve::Source;
 use super::connection::{Client, Peer};
 use super::core::Core;
 use super::exchange::Then;
 use super::forward::{Broken, Reader, Writer};
 use super::record::{Received, Record};
 use super::respond::{After, Respond, Responded, ResponseFault};
-use super::serve::Source;
 use super::upload::{Progress, UploadFault};
 use super::{task, tunnel};
 use crate::error::Reason;

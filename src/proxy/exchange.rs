@@ -3,14 +3,14 @@
 use std::rc::Rc;
 
 use super::admit::admit;
+use super::cached::plan::{self, Plan};
+use super::cached::serve::serve;
 use super::connection::Client;
 use super::converse::Ended;
 use super::core::Core;
 use super::fetch::fetch;
-use super::plan::{self, Plan};
 use super::record::{Received, Record};
 use super::refusal;
-use super::serve::serve;
 use super::upload::Progress;
 use crate::error::Reason;
 use crate::net::Buffer;

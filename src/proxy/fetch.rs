@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::admit::Admitted;
-use super::caching::Caching;
+use super::cached::Caching;
 use super::connection::{Client, Peer};
 use super::converse::{Conversation, Ended, converse};
 use super::core::Core;

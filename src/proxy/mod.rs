@@ -20,8 +20,7 @@
 //! Everything here belongs to one core and is never shared with another.
 
 mod admit;
-mod background;
-mod caching;
+mod cached;
 mod connection;
 mod converse;
 mod core;
@@ -30,13 +29,9 @@ mod fetch;
 mod forward;
 pub(crate) mod guard;
 mod head;
-mod judge;
-mod plan;
-mod pump;
 mod record;
 mod refusal;
 mod respond;
-mod serve;
 mod task;
 mod tunnel;
 mod upload;

@@ -1,6 +1,6 @@
 //! The proxy's own answer to a request that it cannot serve.
 
-use super::caching::Caching;
+use super::cached::Caching;
 use super::core::Core;
 use super::record::{Received, Record};
 use crate::cache::outcome::{self, Forward, Outcome, Report};

@@ -1,13 +1,13 @@
 //! The upstream's response on its way to the client.
 
-use super::caching::{Caching, Heads, Judgement};
+use super::cached::judge::Came;
+use super::cached::pump::{Pump, bad_body};
+use super::cached::serve::Source;
+use super::cached::{Caching, Heads, Judgement};
 use super::core::Core;
 use super::forward::{Broken, Reader, Writer};
 use super::head::{self, HeadFault};
-use super::judge::Came;
-use super::pump::{Pump, bad_body};
 use super::record::Record;
-use super::serve::Source;
 use super::upload::Progress;
 use super::window::{frame, next_window};
 use crate::cache::key::KeyRef;

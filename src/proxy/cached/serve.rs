@@ -11,13 +11,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::caching::Caching;
-use super::connection::Client;
-use super::core::Core;
-use super::exchange::Then;
-use super::forward::{Broken, Writer};
-use super::record::{Received, Record};
-use super::respond::Asked;
+use super::Caching;
 use crate::cache::conditional::{self, Verdict};
 use crate::cache::fill::{Next, Reading};
 use crate::cache::range::{self, Multipart, Ranges, Wanted};
@@ -29,9 +23,15 @@ use crate::h1::encode::{self, Persistence, ResponseBody};
 use crate::http::{Fields, Method, Name, Version, status};
 use crate::net::Buffer;
 use crate::net::buffer::Class;
+use crate::proxy::connection::Client;
+use crate::proxy::core::Core;
+use crate::proxy::exchange::Then;
+use crate::proxy::forward::{Broken, Writer};
+use crate::proxy::record::{Received, Record};
+use crate::proxy::respond::Asked;
 
 /// Where a stored response comes from.
-pub(super) enum Source {
+pub(in crate::proxy) enum Source {
     /// What is stored for a key, and which of the responses.
     Entry(Rc<Entry>, usize),
     /// A response that has just been validated.
@@ -50,14 +50,14 @@ enum Part {
 }
 
 /// How serving went.
-pub(super) struct Served {
+pub(in crate::proxy) struct Served {
     /// What is still to be written.
-    pub(super) last: Option<Buffer>,
-    pub(super) then: Then,
+    pub(in crate::proxy) last: Option<Buffer>,
+    pub(in crate::proxy) then: Then,
 }
 
 /// Serves a stored response.
-pub(super) async fn serve(
+pub(in crate::proxy) async fn serve(
     core: &Core,
     client: &mut Client,
     received: &Received,

@@ -3,12 +3,8 @@
 
 use std::rc::Rc;
 
-use super::admit::Admitted;
+use super::Caching;
 use super::background;
-use super::caching::Caching;
-use super::connection::Peer;
-use super::core::{CachePart, Core};
-use super::record::Received;
 use super::serve::Source;
 use crate::cache::fill::{NoHead, Reading};
 use crate::cache::outcome::{Forward, Outcome, Report};
@@ -18,9 +14,13 @@ use crate::cache::shard::Entry;
 use crate::cache::store::{Begin, Found};
 use crate::error::Reason;
 use crate::http::{Fields, Method, Name};
+use crate::proxy::admit::Admitted;
+use crate::proxy::connection::Peer;
+use crate::proxy::core::{CachePart, Core};
+use crate::proxy::record::Received;
 
 /// See the module.
-pub(super) enum Plan {
+pub(in crate::proxy) enum Plan {
     /// A stored response, or one that is being fetched, answers the request.
     Serve(Source),
     /// The upstream is asked; [`Caching`] says what becomes of its response.
@@ -46,7 +46,7 @@ enum Needs {
 
 /// What is known when a plan is made.
 #[derive(Clone, Copy)]
-pub(super) struct Planning<'a> {
+pub(in crate::proxy) struct Planning<'a> {
     core: &'a Rc<Core>,
     cache: &'a CachePart,
     peer: &'a Peer,
@@ -55,7 +55,7 @@ pub(super) struct Planning<'a> {
 }
 
 /// Begins what the cache has to do with a request.
-pub(super) fn begin(core: &Core, peer: &Peer, received: &Received, admitted: &Admitted) -> Caching {
+pub(in crate::proxy) fn begin(core: &Core, peer: &Peer, received: &Received, admitted: &Admitted) -> Caching {
     let method = admitted.head.method;
     let Some(cache) = &core.cache else { return Caching::off(method) };
     let bytes = received.head_bytes();
@@ -68,7 +68,7 @@ pub(super) fn begin(core: &Core, peer: &Peer, received: &Received, admitted: &Ad
 }
 
 /// Says how the request is answered.
-pub(super) async fn plan(
+pub(in crate::proxy) async fn plan(
     core: &Rc<Core>,
     peer: &Peer,
     received: &Received,
@@ -123,13 +123,17 @@ fn bypasses(caching: &Caching, request: Fields<'_>, admitted: &Admitted) -> Opti
 }
 
 impl<'a> Planning<'a> {
-    pub(super) fn new(core: &'a Rc<Core>, peer: &'a Peer, received: &'a Received) -> Option<Planning<'a>> {
+    pub(in crate::proxy) fn new(
+        core: &'a Rc<Core>,
+        peer: &'a Peer,
+        received: &'a Received,
+    ) -> Option<Planning<'a>> {
         let cache = core.cache.as_ref()?;
         Some(Planning { core, cache, peer, received, request: received.fields() })
     }
 
     /// What is stored for the request's key. A copy will do for the first look.
-    pub(super) async fn find(&self, caching: &Caching, copy: bool) -> Found {
+    pub(in crate::proxy) async fn find(&self, caching: &Caching, copy: bool) -> Found {
         let store = &self.cache.store;
         let here = if copy || store.owns(caching.hash) { store.find_here(caching.key()) } else { None };
         match here {
@@ -185,7 +189,7 @@ impl<'a> Planning<'a> {
 
     /// Begins to validate what is served stale meanwhile. Says whether that is to be done: not if somebody
     /// else does it or has done it, on whatever core.
-    pub(super) async fn begin_beside(&self, caching: &mut Caching, found: &Found) -> bool {
+    pub(in crate::proxy) async fn begin_beside(&self, caching: &mut Caching, found: &Found) -> bool {
         let Some((entry, index)) = self.choose(caching, found) else { return false };
         let usage = &entry.variants[index].head.usage;
         let (now_ms, grace) = (caching.looked_ms, &self.cache.grace);

@@ -1,12 +1,24 @@
 //! The cache's part in one exchange: what it knows of the request, what it waits to learn from the
 //! upstream's response, and what will be said about it.
+//!
+//! ```text
+//!   plan         what is stored, or being fetched, says to the request
+//!   serve        the part of it that the client asked for, on its way
+//!   judge        what becomes of an upstream's response
+//!   pump         one that is stored, on its way into the cache
+//!   background   validating beside serving
+//! ```
+
+pub(in crate::proxy) mod background;
+pub(in crate::proxy) mod judge;
+pub(in crate::proxy) mod plan;
+pub(in crate::proxy) mod pump;
+pub(in crate::proxy) mod serve;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::core::{CachePart, Core};
-use super::record::Received;
-use super::serve::Source;
+use self::serve::Source;
 use crate::cache::directives::RequestDirectives;
 use crate::cache::key::{self, KeyRef};
 use crate::cache::outcome::{self, Outcome, Report};
@@ -18,54 +30,56 @@ use crate::cache::vary;
 use crate::error::Reason;
 use crate::http::target::OriginForm;
 use crate::http::{Fields, Method, Name};
+use crate::proxy::core::{CachePart, Core};
+use crate::proxy::record::Received;
 
 /// See the module.
-pub(super) struct Caching {
+pub(in crate::proxy) struct Caching {
     /// What the response is found by.
-    pub(super) key: Vec<u8>,
-    pub(super) hash: u64,
+    pub(in crate::proxy) key: Vec<u8>,
+    pub(in crate::proxy) hash: u64,
     /// What the request says to caches.
-    pub(super) directives: RequestDirectives,
+    pub(in crate::proxy) directives: RequestDirectives,
     /// Whether it has credentials.
-    pub(super) authorized: bool,
-    pub(super) method: Method,
+    pub(in crate::proxy) authorized: bool,
+    pub(in crate::proxy) method: Method,
     /// What selects among the responses of the key beyond the fields that Vary names: the scheme, and the
     /// host that a trusted proxy in front was asked for. Then, behind [`Caching::implicit`] bytes, room for
     /// what Vary names.
-    pub(super) selecting: Vec<u8>,
-    pub(super) implicit: usize,
+    pub(in crate::proxy) selecting: Vec<u8>,
+    pub(in crate::proxy) implicit: usize,
     /// What is said to the client; none where there is no cache.
-    pub(super) report: Option<Report>,
+    pub(in crate::proxy) report: Option<Report>,
     /// Whether the client wants to see the key.
-    pub(super) tells_key: bool,
+    pub(in crate::proxy) tells_key: bool,
     /// The right to store what comes.
-    pub(super) ticket: Option<Ticket>,
+    pub(in crate::proxy) ticket: Option<Ticket>,
     /// The stored response that is being validated.
-    pub(super) validating: Option<(Rc<Entry>, usize)>,
+    pub(in crate::proxy) validating: Option<(Rc<Entry>, usize)>,
     /// What takes the place of the client's conditions: see [`crate::h1::encode::RequestEdits`].
-    pub(super) conditions: Option<Vec<u8>>,
+    pub(in crate::proxy) conditions: Option<Vec<u8>>,
     /// When the cache was looked into last.
-    pub(super) looked_ms: u64,
+    pub(in crate::proxy) looked_ms: u64,
     /// When the upstream was sent the request whose response is judged: time spent waiting for another's
     /// fetch is none that the response took (RFC 9111, section 4.2.3).
-    pub(super) requested_ms: u64,
+    pub(in crate::proxy) requested_ms: u64,
     /// How many fetches failed that this request waited for.
-    pub(super) failures: u8,
+    pub(in crate::proxy) failures: u8,
 }
 
 /// So many stored responses are validated at once.
 const ETAGS_MAX: usize = 8;
 
 /// The two forms of a response's head.
-pub(super) struct Heads {
+pub(in crate::proxy) struct Heads {
     /// What is stored.
-    pub(super) kept: Arc<Head>,
+    pub(in crate::proxy) kept: Arc<Head>,
     /// What the client gets whose request it answers.
-    pub(super) own: Arc<Head>,
+    pub(in crate::proxy) own: Arc<Head>,
 }
 
 /// What becomes of an upstream's response.
-pub(super) enum Judgement {
+pub(in crate::proxy) enum Judgement {
     /// It goes to the client as it comes.
     PassOn,
     /// It is stored.
@@ -78,7 +92,7 @@ pub(super) enum Judgement {
 
 impl Caching {
     /// Where there is no cache.
-    pub(super) fn off(method: Method) -> Caching {
+    pub(in crate::proxy) fn off(method: Method) -> Caching {
         Caching {
             key: Vec::new(),
             hash: 0,
@@ -99,7 +113,7 @@ impl Caching {
     }
 
     /// For a request, whatever becomes of it.
-    pub(super) fn new(
+    pub(in crate::proxy) fn new(
         core: &Core,
         cache: &CachePart,
         received: &Received,
@@ -141,7 +155,7 @@ impl Caching {
     }
 
     /// Has the response validated, with all validators there are (RFC 9111, section 4.3.1).
-    pub(super) fn validate(&mut self, entry: Rc<Entry>, index: usize) {
+    pub(in crate::proxy) fn validate(&mut self, entry: Rc<Entry>, index: usize) {
         let mut lines = Vec::new();
         let tags = entry.variants.iter().filter_map(|stored| stored.head.validators().etag);
         for (place, tag) in tags.take(ETAGS_MAX).enumerate() {
@@ -161,17 +175,17 @@ impl Caching {
     }
 
     /// What the cache did, if there is one.
-    pub(super) fn outcome(&self) -> Option<Outcome> {
+    pub(in crate::proxy) fn outcome(&self) -> Option<Outcome> {
         self.report.map(|report| report.outcome)
     }
 
     /// The key.
-    pub(super) fn key(&self) -> KeyRef<'_> {
+    pub(in crate::proxy) fn key(&self) -> KeyRef<'_> {
         KeyRef { hash: self.hash, text: &self.key }
     }
 
     /// What of the request selects among responses whose Vary lists these names.
-    pub(super) fn select(&mut self, names: &[u8], request: Fields<'_>) -> &[u8] {
+    pub(in crate::proxy) fn select(&mut self, names: &[u8], request: Fields<'_>) -> &[u8] {
         self.selecting.truncate(self.implicit);
         if !names.is_empty() {
             vary::select(names, request, &mut self.selecting);
@@ -180,19 +194,19 @@ impl Caching {
     }
 
     /// Gives memory back.
-    pub(super) fn give_back(self, core: &Core) {
+    pub(in crate::proxy) fn give_back(self, core: &Core) {
         core.give_back_text(self.key);
         core.give_back_text(self.selecting);
     }
 
     /// Whether the response comes as it was fetched for this very request.
-    pub(super) fn is_plain_miss(&self) -> bool {
+    pub(in crate::proxy) fn is_plain_miss(&self) -> bool {
         self.report.is_some_and(|report| report.outcome == Outcome::Miss && !report.collapsed)
     }
 
     /// Writes what is said about the cache, behind what is there. `whole` is the status of the response of
     /// which the client gets a part, or hears that it is not modified.
-    pub(super) fn append_report(&self, name: &[u8], whole: Option<u16>, out: &mut Vec<u8>) {
+    pub(in crate::proxy) fn append_report(&self, name: &[u8], whole: Option<u16>, out: &mut Vec<u8>) {
         if let Some(report) = &self.report {
             // RFC 9211, section 2.3. What was not just fetched is no answer of the origin to this request.
             let fetched = whole.filter(|_| report.outcome == Outcome::Miss);
@@ -203,7 +217,7 @@ impl Caching {
 
     /// The keys of what a response with that status, to a request that is not safe, makes wrong (RFC 9111,
     /// section 4.4): the target's own, and those that Location and Content-Location name on the same host.
-    pub(super) fn invalidated(&self, code: u16, fields: Fields<'_>) -> Vec<Vec<u8>> {
+    pub(in crate::proxy) fn invalidated(&self, code: u16, fields: Fields<'_>) -> Vec<Vec<u8>> {
         if self.report.is_none() || self.method.is_safe() || !(200..400).contains(&code) {
             return Vec::new();
         }
@@ -214,7 +228,7 @@ impl Caching {
     }
 
     /// The fetch has failed: whoever waits for it is told. Says which stored response may stand in.
-    pub(super) fn failed(&mut self, core: &Core, reason: Reason) -> Option<Source> {
+    pub(in crate::proxy) fn failed(&mut self, core: &Core, reason: Reason) -> Option<Source> {
         if let Some(ticket) = self.ticket.take() {
             ticket.failed(reason);
         }
@@ -226,7 +240,7 @@ impl Caching {
     }
 
     /// The stored response that may stand in for an origin that has failed (RFC 5861, section 4).
-    pub(super) fn stand_in(&mut self, core: &Core) -> Option<Source> {
+    pub(in crate::proxy) fn stand_in(&mut self, core: &Core) -> Option<Source> {
         let cache = core.cache.as_ref()?;
         let (entry, index) = self.validating.take()?;
         let usage = &entry.variants.get(index)?.head.usage;

@@ -3,9 +3,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::caching::{Caching, Heads, Judgement};
-use super::core::{CachePart, Core};
 use super::serve::Source;
+use super::{Caching, Heads, Judgement};
 use crate::cache::conditional;
 use crate::cache::directives::ResponseDirectives;
 use crate::cache::freshness;
@@ -20,14 +19,15 @@ use crate::h1::encode::KeptEdits;
 use crate::h1::{BodyLength, ResponseHead, response};
 use crate::http::{FieldLine, Fields, Method, Name};
 use crate::limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, Limits};
+use crate::proxy::core::{CachePart, Core};
 
 /// A response's head as it came.
 #[derive(Clone, Copy)]
-pub(super) struct Came<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) head: &'a ResponseHead,
-    pub(super) lines: &'a [FieldLine],
-    pub(super) length: BodyLength,
+pub(in crate::proxy) struct Came<'a> {
+    pub(in crate::proxy) bytes: &'a [u8],
+    pub(in crate::proxy) head: &'a ResponseHead,
+    pub(in crate::proxy) lines: &'a [FieldLine],
+    pub(in crate::proxy) length: BodyLength,
 }
 
 impl<'a> Came<'a> {
@@ -57,7 +57,7 @@ const fn speaks_of_the_request(status: u16) -> bool {
 
 impl Caching {
     /// Decides what becomes of a response.
-    pub(super) fn judge(&mut self, core: &Core, request: Fields<'_>, came: Came<'_>) -> Judgement {
+    pub(in crate::proxy) fn judge(&mut self, core: &Core, request: Fields<'_>, came: Came<'_>) -> Judgement {
         let Some(cache) = &core.cache else { return Judgement::PassOn };
         let status = came.head.status;
         if let Some((entry, index)) = self.validating.clone() {

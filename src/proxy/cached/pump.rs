@@ -6,9 +6,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::{CachePart, Core};
-use super::forward::{Broken, Reader};
-use super::window::next_window;
 use crate::cache::key::KeyRef;
 use crate::cache::store::Ticket;
 use crate::cache::stored::{Body, Head, Segment, Stored};
@@ -16,6 +13,9 @@ use crate::error::Reason;
 use crate::h1::body::{BadBody, Decoder, Encoder};
 use crate::net::buffer::Class;
 use crate::net::{Buffer, Ticks};
+use crate::proxy::core::{CachePart, Core};
+use crate::proxy::forward::{Broken, Reader};
+use crate::proxy::window::next_window;
 use crate::upstream::Connection;
 
 /// The longest segment.
@@ -37,14 +37,14 @@ const TURN: Duration = Duration::from_millis(1);
 const APART_BYTES_MIN: usize = 256 * 1024;
 
 /// A response that is being fetched into the cache.
-pub(super) struct Pump {
-    pub(super) head: Arc<Head>,
-    pub(super) decoder: Decoder,
-    pub(super) ticket: Ticket,
-    pub(super) key: Vec<u8>,
-    pub(super) hash: u64,
+pub(in crate::proxy) struct Pump {
+    pub(in crate::proxy) head: Arc<Head>,
+    pub(in crate::proxy) decoder: Decoder,
+    pub(in crate::proxy) ticket: Ticket,
+    pub(in crate::proxy) key: Vec<u8>,
+    pub(in crate::proxy) hash: u64,
     /// Whether the upstream's connection can serve again after it.
-    pub(super) persists: bool,
+    pub(in crate::proxy) persists: bool,
     segments: Segments,
 }
 
@@ -99,7 +99,7 @@ impl Segments {
 
 impl Pump {
     /// Begins with a response whose head is there.
-    pub(super) fn new(
+    pub(in crate::proxy) fn new(
         head: Arc<Head>,
         decoder: Decoder,
         ticket: Ticket,
@@ -111,7 +111,7 @@ impl Pump {
     }
 
     /// Takes content; whoever reads along sees it at once.
-    pub(super) fn take(&mut self, cache: &CachePart, content: &[u8]) {
+    pub(in crate::proxy) fn take(&mut self, cache: &CachePart, content: &[u8]) {
         self.outgrow(self.segments.bytes + content.len() > cache.response_bytes_max);
         // Nothing goes before readers have had a turn: see `read`.
         let most = self.segments.most_apart(cache);
@@ -151,7 +151,7 @@ impl Pump {
     }
 
     /// Stores what is complete.
-    pub(super) fn finish(self, cache: &CachePart) {
+    pub(in crate::proxy) fn finish(self, cache: &CachePart) {
         let Pump { head, decoder, ticket, key, hash, segments, .. } = self;
         if segments.outgrown {
             return ticket.ended_unkept();
@@ -166,7 +166,7 @@ impl Pump {
     }
 
     /// Reads the rest of the content, and stores it.
-    pub(super) async fn run(
+    pub(in crate::proxy) async fn run(
         mut self: Box<Self>,
         core: Rc<Core>,
         mut connection: Connection,
@@ -247,7 +247,7 @@ impl Pump {
 }
 
 /// What malformed content is called.
-pub(super) fn bad_body(fault: BadBody) -> Reason {
+pub(in crate::proxy) fn bad_body(fault: BadBody) -> Reason {
     match fault {
         BadBody::Chunk => Reason::UpstreamBadChunk,
         BadBody::Trailer => Reason::UpstreamBadTrailer,

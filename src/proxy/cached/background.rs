@@ -2,23 +2,29 @@
 
 use std::rc::Rc;
 
-use super::admit::admit;
-use super::connection::Peer;
-use super::core::Core;
-use super::fetch::fetch;
 use super::plan::{self, Planning};
-use super::record::{Received, Record};
-use super::task;
 use crate::cache::shard::Entry;
 use crate::net::Buffer;
 use crate::net::buffer::Class;
+use crate::proxy::admit::admit;
+use crate::proxy::connection::Peer;
+use crate::proxy::core::Core;
+use crate::proxy::fetch::fetch;
+use crate::proxy::record::{Received, Record};
+use crate::proxy::task;
 
 /// A validation that has not come back for so long may be begun again.
 const AGAIN_MS: u64 = 5_000;
 
 /// Begins to validate an entry that is served stale meanwhile, unless that is under way. The request that
 /// found it is sent once more, with the stored validators for its conditions.
-pub(super) fn validate(core: &Rc<Core>, peer: &Peer, received: &Received, entry: &Rc<Entry>, now_ms: u64) {
+pub(in crate::proxy) fn validate(
+    core: &Rc<Core>,
+    peer: &Peer,
+    received: &Received,
+    entry: &Rc<Entry>,
+    now_ms: u64,
+) {
     if now_ms.saturating_sub(entry.validated_ms.replace(now_ms)) < AGAIN_MS {
         return;
     }
