@@ -3,7 +3,7 @@
 use super::cached::Caching;
 use super::core::Core;
 use super::record::{Received, Record};
-use crate::cache::outcome::{self, Forward, Outcome, Report};
+use crate::cache::outcome::{self, Outcome, Report};
 use crate::content::error_page::{self, ErrorAnswer};
 use crate::h1::encode::Persistence;
 use crate::http::{Method, Name, Version};
@@ -28,7 +28,7 @@ pub(super) fn answer(
         Some(caching) => caching.append_report(via, None, &mut report),
         // A request that is not admitted never gets as far as the cache.
         None if core.cache.is_some() => {
-            let bypassed = Report::of(Outcome::Bypass, Some(Forward::Bypass));
+            let bypassed = Report::of(Outcome::Bypass, None);
             outcome::write(&mut *report, via, &bypassed, None);
         }
         None => {}

@@ -234,6 +234,8 @@ impl Caching {
         }
         // Who takes only what is stored has not had the origin asked: it has not failed.
         if reason == Reason::OnlyIfCached {
+            let outcome = self.report.map_or(Outcome::Miss, |report| report.outcome);
+            self.report = Some(Report { detail: Some("only-if-cached"), ..Report::of(outcome, None) });
             return None;
         }
         self.stand_in(core)
