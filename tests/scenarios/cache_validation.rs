@@ -306,3 +306,24 @@ fn a_304_that_forbids_storing_removes_what_was_stored() {
         }
     });
 }
+
+#[test]
+fn a_304_that_forbids_storing_removes_what_each_use_has_to_validate() {
+    on_one_and_many_workers(|workers| {
+        let origin = Origin::replying(move |request| {
+            if has_condition(request) {
+                bare("304 Not Modified", "ETag: \"a\"\r\nCache-Control: no-store\r\n")
+            } else {
+                page("ETag: \"a\"\r\nCache-Control: no-cache\r\n", "content")
+            }
+        });
+        let proxy = workers.proxy(&origin);
+        proxy.get("/").expect(200, "content", "MISS");
+        proxy.get("/").expect(200, "content", "REVALIDATED");
+        // Another worker may hear of it a moment later.
+        eventually("nothing is stored to validate", || {
+            assert_eq!(proxy.get("/").text(), "content");
+            !has_condition(origin.requests().last().unwrap())
+        });
+    });
+}

@@ -111,14 +111,14 @@ impl Ticket {
     }
 
     /// The response is not for sharing: those who wait fetch for themselves, and so do those who come for a
-    /// while. One that `supersedes` what is stored takes its place. What nobody could wait for says nothing
-    /// about what others would get.
+    /// while. One that `supersedes` what is stored takes its place. What nobody could wait for, and does
+    /// not do that, says nothing about what others would get.
     pub(crate) fn not_shared(mut self, key: KeyRef<'_>, supersedes: bool) {
         self.end(&Update::NotShared);
-        let (Some(Shared { id, .. }), Some(store)) = (self.shared.take(), self.store.upgrade()) else {
-            return;
-        };
-        store.tell_not_shared(key, supersedes, Some(id));
+        let id = self.shared.take().map(|shared| shared.id);
+        if let Some(store) = self.store.upgrade().filter(|_| id.is_some() || supersedes) {
+            store.tell_not_shared(key, supersedes, id);
+        }
     }
 
     /// The fetch failed, or broke off.
