@@ -37,8 +37,9 @@ pub const STEP_BYTES: usize = 256 * 1024;
 const USUAL_BYTES: usize = 32 * 1024;
 
 /// So many evicted keys are remembered, as a part of those that are usually stored: what is asked for again
-/// soon after it went stays longer. Too many let everything stay longer, which costs more hits than too few:
-/// a quarter of the entries there are was best over traces of small and large responses.
+/// soon after it went stays longer. Where popularity is steady, many let too much stay; where it changes, or
+/// responses are small and scanned, few forget too much. This is a compromise between simulated traces of
+/// both kinds.
 const GHOSTS: f64 = 0.35;
 
 /// Entries that a purge looks at before others get their turn.
