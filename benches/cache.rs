@@ -19,7 +19,7 @@ use ringway::cache::stored::{Body, Head, Making, Segment, Stored};
 use ringway::h1::encode::KeptEdits;
 use ringway::h1::{request, response};
 use ringway::http::{Fields, Method};
-use ringway::limits::{KIB, Limits};
+use ringway::limits::{HeadLimits, KIB};
 
 criterion_group!(benches, finding, planning, storing);
 criterion_main!(benches);
@@ -45,7 +45,7 @@ fn decide(fields: Fields<'_>) -> Storing {
 /// A response with content of that size.
 fn stored(ledger: &Arc<Ledger>, bytes: usize) -> Stored {
     let mut lines = Vec::new();
-    let head = response::parse(RESPONSE, &Limits::default(), &mut lines).unwrap();
+    let head = response::parse(RESPONSE, &HeadLimits::default(), &mut lines).unwrap();
     let fields = Fields::new(RESPONSE, &lines);
     let making = Making {
         bytes: RESPONSE,
@@ -103,7 +103,7 @@ fn planning(criterion: &mut Criterion) {
     let ledger = Ledger::new(KIB * KIB);
     let response = stored(&ledger, KIB);
     let mut lines = Vec::new();
-    request::parse(REQUEST, &Limits::default(), &mut lines).unwrap();
+    request::parse(REQUEST, &HeadLimits::default(), &mut lines).unwrap();
     let request = Fields::new(REQUEST, &lines);
     criterion.bench_function("cache/plan_of_a_hit", |bencher| {
         bencher.iter(|| {
@@ -124,7 +124,7 @@ fn planning(criterion: &mut Criterion) {
         });
     });
     let mut lines = Vec::new();
-    response::parse(RESPONSE, &Limits::default(), &mut lines).unwrap();
+    response::parse(RESPONSE, &HeadLimits::default(), &mut lines).unwrap();
     criterion.bench_function("cache/may_it_be_stored", |bencher| {
         bencher.iter(|| decide(black_box(Fields::new(RESPONSE, &lines))));
     });

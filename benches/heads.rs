@@ -20,7 +20,7 @@ use ringway::h1::encode::{self, Persistence, RequestEdits, ResponseBody, Respons
 use ringway::h1::{BodyLength, HeadScanner, framing, request, response};
 use ringway::http::fields::drop_connection_options;
 use ringway::http::{FieldLine, Fields};
-use ringway::limits::Limits;
+use ringway::limits::HeadLimits;
 
 criterion_group!(benches, request_heads, response_heads, framing_decisions, encoded_heads);
 criterion_main!(benches);
@@ -96,7 +96,7 @@ fn responses() -> [(&'static str, String); 3] {
 const FIELDS_MAX: usize = 100;
 
 fn request_heads(criterion: &mut Criterion) {
-    let limits = Limits::default();
+    let limits = HeadLimits::default();
     for (name, head) in requests() {
         let head = head.as_bytes();
         let mut lines = Vec::new();
@@ -125,7 +125,7 @@ fn request_heads(criterion: &mut Criterion) {
 }
 
 fn response_heads(criterion: &mut Criterion) {
-    let limits = Limits::default();
+    let limits = HeadLimits::default();
     for (name, head) in responses() {
         let head = head.as_bytes();
         let mut lines = Vec::new();
@@ -157,7 +157,7 @@ fn response_heads(criterion: &mut Criterion) {
 }
 
 fn framing_decisions(criterion: &mut Criterion) {
-    let limits = Limits::default();
+    let limits = HeadLimits::default();
     let mut lines = Vec::new();
     let mut group = criterion.benchmark_group("framing");
     for (name, head) in requests() {
@@ -179,7 +179,7 @@ fn framing_decisions(criterion: &mut Criterion) {
 }
 
 fn encoded_heads(criterion: &mut Criterion) {
-    let limits = Limits::default();
+    let limits = HeadLimits::default();
     let mut out = Vec::with_capacity(8 * 1024);
     for (name, text) in requests() {
         let bytes = text.as_bytes();

@@ -26,7 +26,7 @@ use ringway::cache::stored::{Body, Head, Making, Segment, Stored};
 use ringway::h1::encode::KeptEdits;
 use ringway::h1::response;
 use ringway::http::{Fields, Method};
-use ringway::limits::Limits;
+use ringway::limits::HeadLimits;
 
 /// Several cores, each with its shard. A request lands on any of them.
 pub(crate) struct Cores {
@@ -149,7 +149,7 @@ struct Responses {
 impl Responses {
     fn new(ledger: &Arc<Ledger>) -> Self {
         let mut lines = Vec::new();
-        let Ok(head) = response::parse(HEAD, &Limits::default(), &mut lines) else {
+        let Ok(head) = response::parse(HEAD, &HeadLimits::default(), &mut lines) else {
             panic!("the head is malformed")
         };
         let fields = Fields::new(HEAD, &lines);

@@ -28,71 +28,109 @@ pub const HEAD_GROWTH_BYTES_MAX: usize = 512;
 /// was answered and the connection is to close.
 pub const DISCARD_BYTES_MAX: usize = 256 * KIB;
 
-/// Bounds on what one connection may ask for, and for how long it may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+/// The largest own error page, in bytes: it is answered out of one buffer.
+pub const ERROR_PAGE_BYTES_MAX: usize = 64 * KIB;
+
+/// The largest weight of an endpoint, or of an upstream that shares a route's requests.
+pub const WEIGHT_MAX: u32 = 1000;
+
+/// Bounds on a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
     /// Bytes of a request or response head, first line included.
     pub head_bytes_max: usize,
     /// Field lines in a head.
     pub fields_max: usize,
     /// Bytes of the request-target.
     pub target_bytes_max: usize,
-    /// Bytes of a request's content; `None` is no limit, for it is streamed.
-    pub body_bytes_max: Option<u64>,
-    /// How often a request may be sent again after its first try.
-    pub retries_max: u32,
-    /// Idle upstream connections kept for each endpoint, on each core.
-    pub pool_idle_max: usize,
-    /// How long each phase may last.
-    pub times: Times,
 }
 
-/// How long each phase of a connection may last.
+impl Default for HeadLimits {
+    fn default() -> Self {
+        HeadLimits { head_bytes_max: 32 * KIB, fields_max: 100, target_bytes_max: 8 * KIB }
+    }
+}
+
+/// Bounds on what the clients of a listener may ask for, and how long they may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Times {
+pub struct ListenerLimits {
+    /// Of request heads.
+    pub head: HeadLimits,
+    /// Bytes of a request's content; `None` is no limit, for it is streamed.
+    pub body_bytes_max: Option<u64>,
     /// The request head, from its first byte to its last.
-    pub head: Duration,
+    pub head_time: Duration,
     /// Between two reads of the request's content.
     pub body_idle: Duration,
     /// A client connection between two requests.
     pub keep_alive: Duration,
     /// Between two steps forward of writing the response.
     pub write_idle: Duration,
+    /// A tunnel without a byte in either direction.
+    pub tunnel_idle: Duration,
+}
+
+impl Default for ListenerLimits {
+    fn default() -> Self {
+        ListenerLimits {
+            head: HeadLimits::default(),
+            body_bytes_max: None,
+            head_time: Duration::from_secs(10),
+            body_idle: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
+            write_idle: Duration::from_secs(30),
+            tunnel_idle: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Bounds on what is asked of an upstream, and how long it may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamLimits {
     /// Connecting to an endpoint.
     pub connect: Duration,
     /// From the request's last byte to the response's first.
     pub first_byte: Duration,
-    /// Between two reads of the response.
-    pub upstream_idle: Duration,
-    /// An upstream connection waiting in the pool.
+    /// Between two reads of the response, or two writes of the request.
+    pub idle: Duration,
+    /// A connection waiting in the pool.
     pub pool_idle: Duration,
-    /// A tunnel without a byte in either direction.
-    pub tunnel_idle: Duration,
-    /// From the signal to stop until what is still open is cut.
-    pub drain: Duration,
+    /// Idle connections kept for each endpoint, on each core.
+    pub pool_size: usize,
+    /// How often a request may be sent again after its first try.
+    pub retries_max: u32,
 }
 
-impl Default for Limits {
+impl Default for UpstreamLimits {
     fn default() -> Self {
-        Limits {
-            head_bytes_max: 32 * KIB,
-            fields_max: 100,
-            target_bytes_max: 8 * KIB,
-            body_bytes_max: None,
+        UpstreamLimits {
+            connect: Duration::from_secs(3),
+            first_byte: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            pool_idle: Duration::from_secs(50),
+            pool_size: 256,
             retries_max: 2,
-            pool_idle_max: 256,
-            times: Times {
-                head: Duration::from_secs(10),
-                body_idle: Duration::from_secs(30),
-                keep_alive: Duration::from_secs(75),
-                write_idle: Duration::from_secs(30),
-                connect: Duration::from_secs(3),
-                first_byte: Duration::from_secs(60),
-                upstream_idle: Duration::from_secs(60),
-                pool_idle: Duration::from_secs(50),
-                tunnel_idle: Duration::from_secs(3600),
-                drain: Duration::from_secs(30),
-            },
         }
     }
+}
+
+/// What a route says about limits itself; where it says nothing, its listener and its upstream do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteLimits {
+    /// See [`ListenerLimits::body_bytes_max`].
+    pub body_bytes_max: Option<u64>,
+    /// See [`ListenerLimits::body_idle`].
+    pub body_idle: Option<Duration>,
+    /// See [`ListenerLimits::write_idle`].
+    pub write_idle: Option<Duration>,
+    /// See [`ListenerLimits::tunnel_idle`].
+    pub tunnel_idle: Option<Duration>,
+    /// See [`UpstreamLimits::connect`].
+    pub connect: Option<Duration>,
+    /// See [`UpstreamLimits::first_byte`].
+    pub first_byte: Option<Duration>,
+    /// See [`UpstreamLimits::idle`].
+    pub upstream_idle: Option<Duration>,
+    /// See [`UpstreamLimits::retries_max`].
+    pub retries_max: Option<u32>,
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use ringway::h1::body::{BadBody, Decoder};
 use ringway::h1::{BodyLength, HeadScanner, Malformed, framing, fuzz, request, response};
 use ringway::http::{FieldLine, Fields};
-use ringway::limits::Limits;
+use ringway::limits::HeadLimits;
 
 /// Where a message is cut: lengths of pieces, used again and again.
 fn cuts() -> impl Strategy<Value = Vec<usize>> {
@@ -60,7 +60,7 @@ fn head() -> impl Strategy<Value = Vec<u8>> {
 /// What a receiver makes of a head that arrives in pieces: its length and both readings of it, or the
 /// fault, or nothing yet.
 fn receive(bytes: &[u8], cuts: &[usize]) -> Result<Option<(usize, String, String)>, Malformed> {
-    let limits = Limits::default();
+    let limits = HeadLimits::default();
     let mut scanner = HeadScanner::default();
     let mut arrived = Vec::new();
     let mut cuts = cuts.iter().cycle();

@@ -132,7 +132,8 @@ fn a_field_of_several_lines_is_ignored() {
     ] {
         let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
         let mut lines = Vec::new();
-        crate::h1::request::parse(head.as_bytes(), &crate::limits::Limits::default(), &mut lines).unwrap();
+        crate::h1::request::parse(head.as_bytes(), &crate::limits::HeadLimits::default(), &mut lines)
+            .unwrap();
         assert_eq!(field(Fields::new(head.as_bytes(), &lines)), want);
     }
 }

@@ -9,7 +9,7 @@ use super::stored::{Body, Head, Making, Segment, Stored};
 use crate::h1::encode::KeptEdits;
 use crate::h1::response;
 use crate::http::{Fields, Method};
-use crate::limits::Limits;
+use crate::limits::HeadLimits;
 
 /// A moment, in milliseconds since 1970.
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
@@ -18,7 +18,7 @@ pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
 pub(crate) fn head(ledger: &Arc<Ledger>, lines: &str, selecting: &[u8]) -> Option<Arc<Head>> {
     let bytes = format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n{lines}\r\n");
     let mut fields = Vec::new();
-    let parsed = response::parse(bytes.as_bytes(), &Limits::default(), &mut fields).unwrap();
+    let parsed = response::parse(bytes.as_bytes(), &HeadLimits::default(), &mut fields).unwrap();
     let fields = Fields::new(bytes.as_bytes(), &fields);
     let asked = Asked { method: Method::Get, authorized: false, no_store: false };
     let received = Received { requested_ms: NOW_MS, received_ms: NOW_MS };

@@ -6,7 +6,7 @@ fn with_fields<R>(lines: &[&str], ask: impl FnOnce(Fields<'_>) -> R) -> R {
     let head: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
     let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{head}\r\n");
     let mut lines = Vec::new();
-    crate::h1::request::parse(head.as_bytes(), &crate::limits::Limits::default(), &mut lines).unwrap();
+    crate::h1::request::parse(head.as_bytes(), &crate::limits::HeadLimits::default(), &mut lines).unwrap();
     drop_connection_options(head.as_bytes(), &mut lines);
     ask(Fields::new(head.as_bytes(), &lines))
 }

@@ -170,7 +170,10 @@ fn announce(settings: &Settings, started: &Started) {
         None => "no cache".to_owned(),
     };
     complain(&format!("{cache}; admin {}", started.admin.as_deref().unwrap_or("off")));
-    complain(&format!("origins {}", list(settings.origins.iter().map(ToString::to_string).collect())));
+    complain(&format!(
+        "origins {}",
+        list(settings.upstreams[0].endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect())
+    ));
 }
 
 /// What was counted, in a line or two.

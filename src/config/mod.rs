@@ -4,39 +4,53 @@
 mod admin;
 mod cache;
 mod file;
+mod listener;
+pub mod matching;
 mod options;
 mod origin;
+pub mod route;
+pub mod template;
+mod upstream;
 
 pub use admin::{AdminAddress, AdminSettings, Token, default_socket, reach};
 pub use cache::CacheSettings;
+pub use listener::{ListenAddress, ListenerSettings, TrustedPeer};
 pub use options::Options;
 pub use origin::Origin;
+pub use route::RouteSettings;
+pub use upstream::{EndpointAddress, EndpointSettings, UpstreamSettings};
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use ipnet::IpNet;
-
-use crate::limits::Limits;
+use self::route::ErrorPages;
+use crate::limits::HeadLimits;
 use crate::observe::Format;
 
 /// Everything that a run needs to know, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where to listen; a host name stands for all its addresses.
-    pub host: Host,
-    /// The port, 0 for any free one.
-    pub port: u16,
     /// How many worker threads, each on its own core; `None` is one for each core there is.
     pub cores: Option<usize>,
     /// Which driver the workers use.
     pub driver: DriverChoice,
-    /// The endpoints.
-    pub origins: Vec<Origin>,
-    /// Bounds on connections.
-    pub limits: Limits,
-    /// What a request meets on its way.
-    pub rules: Rules,
+    /// Where clients come in; at least one, with different names and addresses.
+    pub listeners: Vec<ListenerSettings>,
+    /// Where requests go; every route's are among them.
+    pub upstreams: Vec<UpstreamSettings>,
+    /// What becomes of which requests, in the order of the file.
+    pub routes: Vec<RouteSettings>,
+    /// Pages for errors that the proxy answers by itself.
+    pub error_pages: ErrorPages,
+    /// Bounds on the heads of responses.
+    pub response_head: HeadLimits,
+    /// From the signal to stop until what is still open is cut.
+    pub drain: Duration,
+    /// This proxy's name in Via.
+    pub via: String,
+    /// Whether TRACE is passed on.
+    pub trace: bool,
     /// How exchanges are logged.
     pub access_log: Format,
     /// The cache, unless it is off.
@@ -55,21 +69,8 @@ impl Settings {
     }
 }
 
-/// What a request meets on its way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rules {
-    /// Peers whose X-Forwarded-* fields are believed.
-    pub trusted: Vec<IpNet>,
-    /// This proxy's name in Via.
-    pub via: String,
-    /// Whether the upstream sees its own name in Host, rather than the client's.
-    pub upstream_host: bool,
-    /// Whether TRACE is passed on.
-    pub trace: bool,
-}
-
 /// An address, or a name that has to be looked up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
     /// An address.
     Address(IpAddr),

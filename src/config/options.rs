@@ -1,18 +1,24 @@
 //! The options, as flags, environment variables and keys of the file. One declaration serves all
 //! three; a flag beats a variable, a variable beats the file, the file beats the default.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 
 use super::admin::{self, AdminAddress, Token};
-use super::{ConfigError, DriverChoice, Host, Origin, Rules, Settings, cache, file};
+use super::route::{Action, CacheRule, FieldEdits, Rewrite, Split, SplitBy};
+use super::{
+    ConfigError, DriverChoice, EndpointAddress, EndpointSettings, Host, ListenAddress, ListenerSettings,
+    Origin, RouteSettings, Settings, TrustedPeer, UpstreamSettings, cache, file,
+};
 use crate::http::authority;
-use crate::limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, KIB, Limits, Times};
+use crate::limits::{
+    FIELDS_CEILING, HEAD_BYTES_CEILING, HeadLimits, KIB, ListenerLimits, RouteLimits, UpstreamLimits,
+};
 use crate::observe::Format;
 
 /// A duration as people write it: `10s`, `500ms`, `1h`.
@@ -75,7 +81,7 @@ macro_rules! deserialize_from_text {
     )*};
 }
 
-deserialize_from_text!(Span, Size, Origin, Format, DriverChoice, AdminAddress);
+deserialize_from_text!(Span, Size, Origin, Format, DriverChoice, AdminAddress, TrustedPeer);
 
 /// Declares the options: fields, flags, variables and keys in one place, and how two sources merge.
 macro_rules! options {
@@ -126,9 +132,9 @@ options! {
     /// Idle connections kept for each origin, on each core [default: 256]
     pool_size: usize = "RINGWAY_POOL_SIZE", "Upstream";
 
-    /// Network whose X-Forwarded-* fields are believed, such as 10.0.0.0/8; may be repeated
+    /// Network whose X-Forwarded-* fields are believed, such as 10.0.0.0/8, or unix; may be repeated
     #[arg(value_name = "CIDR", value_delimiter = ',', num_args = 1)]
-    trusted_proxy: Vec<IpNet> = "RINGWAY_TRUSTED_PROXY", "Requests";
+    trusted_proxy: Vec<TrustedPeer> = "RINGWAY_TRUSTED_PROXY", "Requests";
     /// Name in Via; a request that has passed it already is refused as a loop [default: ringway]
     via: String = "RINGWAY_VIA", "Requests";
     /// Pass TRACE requests on
@@ -238,7 +244,8 @@ impl Options {
 
     /// Fills in the defaults and checks.
     fn settings(self) -> Result<Settings, String> {
-        let (limits, cache) = (self.limits()?, cache::settings(&self.cache())?);
+        let (head, cache) = (self.head_limits()?, cache::settings(&self.cache())?);
+        let (listener_limits, upstream_limits) = (self.listener_limits(head), self.upstream_limits());
         let origins = self.origin.unwrap_or_default();
         if origins.is_empty() {
             return Err("no origin is given; say where requests go, such as --origin http://127.0.0.1:9001"
@@ -252,59 +259,45 @@ impl Options {
             return Err("cores: there must be at least one".to_owned());
         }
         let admin = admin::settings(self.admin, self.admin_token, self.admin_anywhere.unwrap_or(false))?;
+        let host = Host::parse(self.host.as_deref().unwrap_or("127.0.0.1"));
+        let listener = ListenerSettings {
+            name: DEFAULT.to_owned(),
+            addresses: vec![ListenAddress::Tcp(host, self.port.unwrap_or(8080))],
+            limits: listener_limits,
+            trusted: self.trusted_proxy.unwrap_or_default(),
+        };
+        let endpoint = |origin| EndpointSettings { address: EndpointAddress::from(origin), weight: 1 };
+        let upstream = UpstreamSettings {
+            name: DEFAULT.to_owned(),
+            endpoints: origins.iter().map(endpoint).collect(),
+            own_host: self.upstream_host.unwrap_or(false),
+            limits: upstream_limits,
+        };
         Ok(Settings {
-            host: Host::parse(self.host.as_deref().unwrap_or("127.0.0.1")),
-            port: self.port.unwrap_or(8080),
             cores: self.cores,
             driver: self.driver.unwrap_or_default(),
-            origins,
-            limits,
-            rules: Rules {
-                trusted: self.trusted_proxy.unwrap_or_default(),
-                via,
-                upstream_host: self.upstream_host.unwrap_or(false),
-                trace: self.trace.unwrap_or(false),
-            },
+            listeners: vec![listener],
+            upstreams: vec![upstream],
+            routes: vec![default_route()],
+            error_pages: BTreeMap::new(),
+            response_head: head,
+            drain: span(self.drain_timeout, DRAIN_DEFAULT),
+            via,
+            trace: self.trace.unwrap_or(false),
             access_log: self.access_log.unwrap_or_default(),
             cache,
             admin,
         })
     }
 
-    /// The bounds on connections.
-    fn limits(&self) -> Result<Limits, String> {
-        let defaults = Limits::default();
-        let limits = Limits {
-            head_bytes_max: bounded(
-                "max-head",
-                self.max_head,
-                defaults.head_bytes_max,
-                KIB,
-                HEAD_BYTES_CEILING,
-            )?,
+    /// The bounds on heads.
+    fn head_limits(&self) -> Result<HeadLimits, String> {
+        let defaults = HeadLimits::default();
+        let (head, target) = (defaults.head_bytes_max, defaults.target_bytes_max);
+        let limits = HeadLimits {
+            head_bytes_max: bounded("max-head", self.max_head, head, KIB, HEAD_BYTES_CEILING)?,
             fields_max: self.max_fields.unwrap_or(defaults.fields_max),
-            target_bytes_max: bounded(
-                "max-target",
-                self.max_target,
-                defaults.target_bytes_max,
-                16,
-                HEAD_BYTES_CEILING,
-            )?,
-            body_bytes_max: self.max_body.map(|size| size.0).or(defaults.body_bytes_max),
-            retries_max: self.retries.unwrap_or(defaults.retries_max),
-            pool_idle_max: self.pool_size.unwrap_or(defaults.pool_idle_max),
-            times: Times {
-                head: span(self.head_timeout, defaults.times.head),
-                body_idle: span(self.body_timeout, defaults.times.body_idle),
-                keep_alive: span(self.keep_alive_timeout, defaults.times.keep_alive),
-                write_idle: span(self.write_timeout, defaults.times.write_idle),
-                connect: span(self.connect_timeout, defaults.times.connect),
-                first_byte: span(self.first_byte_timeout, defaults.times.first_byte),
-                upstream_idle: span(self.upstream_timeout, defaults.times.upstream_idle),
-                pool_idle: span(self.pool_timeout, defaults.times.pool_idle),
-                tunnel_idle: span(self.tunnel_timeout, defaults.times.tunnel_idle),
-                drain: span(self.drain_timeout, defaults.times.drain),
-            },
+            target_bytes_max: bounded("max-target", self.max_target, target, 16, HEAD_BYTES_CEILING)?,
         };
         if !(1..=FIELDS_CEILING).contains(&limits.fields_max) {
             return Err(format!("max-fields: must be from 1 to {FIELDS_CEILING}"));
@@ -313,6 +306,33 @@ impl Options {
             return Err("max-target: must be less than max-head, which holds the target".to_owned());
         }
         Ok(limits)
+    }
+
+    /// The bounds on clients.
+    fn listener_limits(&self, head: HeadLimits) -> ListenerLimits {
+        let defaults = ListenerLimits::default();
+        ListenerLimits {
+            head,
+            body_bytes_max: self.max_body.map(|size| size.0).or(defaults.body_bytes_max),
+            head_time: span(self.head_timeout, defaults.head_time),
+            body_idle: span(self.body_timeout, defaults.body_idle),
+            keep_alive: span(self.keep_alive_timeout, defaults.keep_alive),
+            write_idle: span(self.write_timeout, defaults.write_idle),
+            tunnel_idle: span(self.tunnel_timeout, defaults.tunnel_idle),
+        }
+    }
+
+    /// The bounds on upstreams.
+    fn upstream_limits(&self) -> UpstreamLimits {
+        let defaults = UpstreamLimits::default();
+        UpstreamLimits {
+            connect: span(self.connect_timeout, defaults.connect),
+            first_byte: span(self.first_byte_timeout, defaults.first_byte),
+            idle: span(self.upstream_timeout, defaults.idle),
+            pool_idle: span(self.pool_timeout, defaults.pool_idle),
+            pool_size: self.pool_size.unwrap_or(defaults.pool_size),
+            retries_max: self.retries.unwrap_or(defaults.retries_max),
+        }
     }
 
     /// What is said about the cache.
@@ -325,6 +345,31 @@ impl Options {
             response_bytes_max: self.cache_max_response.map(|size| size.0),
             wait: self.cache_wait.map(|span| span.0),
         }
+    }
+}
+
+/// The name of what the command line makes by itself: its listener, its upstream and its route.
+pub(super) const DEFAULT: &str = "default";
+
+/// How long a drain lasts where nothing is said.
+const DRAIN_DEFAULT: Duration = Duration::from_secs(30);
+
+/// The route of `--origin`: it takes what no other takes.
+fn default_route() -> RouteSettings {
+    let split = Split { shares: vec![(DEFAULT.to_owned(), 1)], by: SplitBy::Chance };
+    RouteSettings {
+        name: DEFAULT.to_owned(),
+        hosts: Vec::new(),
+        paths: Vec::new(),
+        conditions: Vec::new(),
+        action: Action::Forward(split),
+        rewrite: Rewrite::default(),
+        request_fields: FieldEdits::default(),
+        response_fields: FieldEdits::default(),
+        cache: CacheRule::default(),
+        mirror: None,
+        limits: RouteLimits::default(),
+        error_pages: BTreeMap::new(),
     }
 }
 

@@ -32,9 +32,10 @@ fn with_file(args: &[&str], text: &str) -> Result<Settings, ConfigError> {
 #[test]
 fn an_origin_is_all_that_must_be_given() {
     let settings = flags(&["--origin", "http://127.0.0.1:9001"]).into_settings(None).unwrap();
-    assert_eq!(settings.host, Host::parse("127.0.0.1"));
-    assert_eq!((settings.port, settings.cores), (8080, None));
-    assert_eq!(settings.limits, Limits::default());
+    assert_eq!(settings.listeners[0].addresses, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!((settings.drain, settings.cores), (Duration::from_secs(30), None));
+    assert_eq!(settings.listeners[0].limits, ListenerLimits::default());
+    assert_eq!(settings.upstreams[0].limits, UpstreamLimits::default());
     let error = flags(&[]).into_settings(None).unwrap_err();
     assert!(matches!(error, ConfigError::Usage(message) if message.contains("no origin")));
 }
@@ -85,7 +86,8 @@ fn the_file_says_the_same_in_the_same_words() {
 #[test]
 fn a_flag_beats_the_file() {
     let settings = with_file(&["--port", "1"], "origin = ['http://a']\nport = 2\nvia = 'edge'").unwrap();
-    assert_eq!((settings.port, settings.rules.via.as_str()), (1, "edge"));
+    assert_eq!(settings.listeners[0].addresses, ["127.0.0.1:1".parse().unwrap()]);
+    assert_eq!(settings.via, "edge");
 }
 
 #[test]

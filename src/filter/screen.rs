@@ -100,7 +100,7 @@ fn max_forwards(fields: Fields<'_>) -> Result<Option<u64>, Reason> {
 mod tests {
     use super::*;
     use crate::h1::{framing, request};
-    use crate::limits::Limits;
+    use crate::limits::HeadLimits;
 
     /// The verdict, and what of the wishes can be owned.
     fn look_at(
@@ -110,7 +110,7 @@ mod tests {
     ) -> Result<(bool, Option<Vec<u8>>, bool, Option<u64>), Reason> {
         let text = format!("{first}\r\nHost: a\r\n{lines}\r\n");
         let mut fields = Vec::new();
-        let head = request::parse(text.as_bytes(), &Limits::default(), &mut fields)?;
+        let head = request::parse(text.as_bytes(), &HeadLimits::default(), &mut fields)?;
         let fields = Fields::new(text.as_bytes(), &fields);
         let body = framing::of_request(head.version, fields).unwrap();
         let wishes = look(head.method, head.version, fields, body, Rules { via: b"ringway", trace })?;

@@ -3,7 +3,7 @@
 use super::chunked::{self, BadChunk, PREFIX_BYTES_MAX, Step};
 use super::{BodyLength, HeadScanner, encode, head};
 use crate::http::Fields;
-use crate::limits::{FIELDS_CEILING, Limits, TRAILER_BYTES_MAX};
+use crate::limits::{FIELDS_CEILING, HeadLimits, TRAILER_BYTES_MAX};
 
 /// What went wrong while reading content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +161,7 @@ impl TrailerSection {
     fn read(&mut self) -> Result<Trailers, BadBody> {
         let section = std::mem::take(&mut self.bytes);
         let mut lines = Vec::new();
-        let limits = Limits { fields_max: FIELDS_CEILING, ..Limits::default() };
+        let limits = HeadLimits { fields_max: FIELDS_CEILING, ..HeadLimits::default() };
         head::parse_fields(&section, &limits, &mut lines).map_err(|_| BadBody::Trailer)?;
         let mut end = Vec::with_capacity(section.len() + lines.len() + chunked::LAST_CHUNK.len());
         encode::trailers(&mut end, Fields::new(&section, &lines));

@@ -1,7 +1,7 @@
 use super::*;
 use crate::h1::{request as read_request, response as read_response};
 use crate::http::fields::drop_connection_options;
-use crate::limits::Limits;
+use crate::limits::HeadLimits;
 
 fn edits<'a>() -> RequestEdits<'a> {
     RequestEdits {
@@ -23,7 +23,7 @@ fn edits<'a>() -> RequestEdits<'a> {
 
 fn encode_request(text: &str, edits: &RequestEdits<'_>) -> String {
     let mut lines = Vec::new();
-    let head = read_request::parse(text.as_bytes(), &Limits::default(), &mut lines).unwrap();
+    let head = read_request::parse(text.as_bytes(), &HeadLimits::default(), &mut lines).unwrap();
     drop_connection_options(text.as_bytes(), &mut lines);
     let mut out = Vec::new();
     request(&mut out, text.as_bytes(), &head, Fields::new(text.as_bytes(), &lines), edits);
@@ -32,7 +32,7 @@ fn encode_request(text: &str, edits: &RequestEdits<'_>) -> String {
 
 fn encode_response(text: &str, body: ResponseBody, persistence: Persistence) -> String {
     let mut lines = Vec::new();
-    let head = read_response::parse(text.as_bytes(), &Limits::default(), &mut lines).unwrap();
+    let head = read_response::parse(text.as_bytes(), &HeadLimits::default(), &mut lines).unwrap();
     drop_connection_options(text.as_bytes(), &mut lines);
     let mut out = Vec::new();
     let edits =
@@ -105,7 +105,7 @@ fn a_response_without_content_keeps_or_loses_its_length_as_its_kind_demands() {
 fn trailers_lose_what_could_change_decisions() {
     let section = b"X-Sum: 1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nHost: b\r\nSet-Cookie: a\r\nAuthorization: b\r\n\r\n";
     let mut lines = Vec::new();
-    crate::h1::head::parse_fields(section, &Limits::default(), &mut lines).unwrap();
+    crate::h1::head::parse_fields(section, &HeadLimits::default(), &mut lines).unwrap();
     let mut out = Vec::new();
     trailers(&mut out, Fields::new(section, &lines));
     assert_eq!(out, b"0\r\nX-Sum: 1\r\n\r\n");
@@ -116,7 +116,7 @@ fn a_written_head_reads_back_as_it_was() {
     let text = "POST /x HTTP/1.1\r\nHost: a\r\nX-A: 1\r\nX-B: \r\n\r\n";
     let out = encode_request(text, &RequestEdits { body: BodyLength::Chunked, ..edits() });
     let mut lines = Vec::new();
-    let head = read_request::parse(out.as_bytes(), &Limits::default(), &mut lines).unwrap();
+    let head = read_request::parse(out.as_bytes(), &HeadLimits::default(), &mut lines).unwrap();
     let fields = Fields::new(out.as_bytes(), &lines);
     assert_eq!(crate::h1::framing::of_request(head.version, fields), Ok(BodyLength::Chunked));
     assert!(out.len() <= text.len() + ADDED_BYTES_MAX);

@@ -1,20 +1,20 @@
 use super::*;
 use crate::h1::{request, response};
-use crate::limits::Limits;
+use crate::limits::HeadLimits;
 
 const KNOWN: fn(u64) -> Result<BodyLength, BadFraming> = |n| Ok(BodyLength::Known(n));
 
 fn request_with(version: &str, lines: &str) -> Result<BodyLength, BadFraming> {
     let text = format!("POST / HTTP/{version}\r\nHost: a\r\n{lines}\r\n");
     let mut fields = Vec::new();
-    let head = request::parse(text.as_bytes(), &Limits::default(), &mut fields).unwrap();
+    let head = request::parse(text.as_bytes(), &HeadLimits::default(), &mut fields).unwrap();
     of_request(head.version, Fields::new(text.as_bytes(), &fields))
 }
 
 fn response_with(head_only: bool, status: u16, version: &str, lines: &str) -> Result<BodyLength, BadFraming> {
     let text = format!("HTTP/{version} {status} X\r\n{lines}\r\n");
     let mut fields = Vec::new();
-    let head = response::parse(text.as_bytes(), &Limits::default(), &mut fields).unwrap();
+    let head = response::parse(text.as_bytes(), &HeadLimits::default(), &mut fields).unwrap();
     of_response(head_only, head.status, head.version, Fields::new(text.as_bytes(), &fields))
 }
 
@@ -101,7 +101,7 @@ fn connections_stay_open_as_version_and_options_say() {
     let keeps = |version: &str, lines: &str| {
         let text = format!("HTTP/{version} 200 X\r\n{lines}\r\n");
         let mut fields = Vec::new();
-        let head = response::parse(text.as_bytes(), &Limits::default(), &mut fields).unwrap();
+        let head = response::parse(text.as_bytes(), &HeadLimits::default(), &mut fields).unwrap();
         keeps_alive(head.version, Fields::new(text.as_bytes(), &fields))
     };
     assert!(keeps("1.1", ""));

@@ -18,12 +18,12 @@ use crate::error::Reason;
 use crate::http::fields::drop_connection_options;
 use crate::http::status::{SWITCHING_PROTOCOLS, is_interim};
 use crate::http::{FieldLine, Fields, Method, Name, Version, list};
-use crate::limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, Limits};
+use crate::limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, HeadLimits};
 
 /// A request head: the verdict is the reference's, what is accepted has nothing in it that another
 /// reader could take in another way, and it reads back as it was after it was written anew.
 pub fn request_head(bytes: &[u8]) {
-    let limits = Limits::default();
+    let limits = HeadLimits::default();
     let Some(bytes) = whole_head(bytes, &limits) else { return };
     let plain = Plain::request(bytes);
     let mut lines = Vec::new();
@@ -59,7 +59,7 @@ pub fn request_head(bytes: &[u8]) {
 }
 
 /// The bytes of a head that the proxy would look at.
-fn whole_head<'a>(bytes: &'a [u8], limits: &Limits) -> Option<&'a [u8]> {
+fn whole_head<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Option<&'a [u8]> {
     let end = reference::head_end(bytes);
     let found = HeadScanner::default().scan(bytes);
     match end {
@@ -71,7 +71,7 @@ fn whole_head<'a>(bytes: &'a [u8], limits: &Limits) -> Option<&'a [u8]> {
 }
 
 /// A refusal must have a cause, and the right one where the reference can tell.
-fn assert_refused(reason: Reason, plain: Option<&Plain<'_>>, limits: &Limits) {
+fn assert_refused(reason: Reason, plain: Option<&Plain<'_>>, limits: &HeadLimits) {
     let Some(plain) = plain else { return };
     let hosts = plain.values("host");
     let too_many = plain.fields.len() > limits.fields_max;
@@ -125,9 +125,9 @@ fn request_edits<'a>(
     [least, most]
 }
 
-/// Limits that no head breaks which was within the usual ones before it was written anew.
-fn widest() -> Limits {
-    Limits { fields_max: FIELDS_CEILING, target_bytes_max: HEAD_BYTES_CEILING, ..Limits::default() }
+/// HeadLimits that no head breaks which was within the usual ones before it was written anew.
+fn widest() -> HeadLimits {
+    HeadLimits { fields_max: FIELDS_CEILING, target_bytes_max: HEAD_BYTES_CEILING, ..HeadLimits::default() }
 }
 
 fn assert_request_survives(
@@ -195,7 +195,7 @@ fn pairs<'a>(fields: Fields<'a>, choose: impl Fn(Name) -> bool) -> Vec<(&'a [u8]
 
 /// A response head, in the same way.
 pub fn response_head(bytes: &[u8]) {
-    let limits = Limits::default();
+    let limits = HeadLimits::default();
     let Some(bytes) = whole_head(bytes, &limits) else { return };
     let plain = Plain::response(bytes);
     let mut lines = Vec::new();
@@ -285,7 +285,7 @@ pub fn framing(bytes: &[u8]) {
     let head_only = choice & 2 != 0;
     let status = STATUSES[usize::from(choice >> 2) % STATUSES.len()];
     let section = [rest, b"\r\n"].concat();
-    let limits = Limits::default();
+    let limits = HeadLimits::default();
     let Some(section) = whole_head(&section, &limits) else { return };
     let mut lines = Vec::new();
     let plain = match (head::parse_fields(section, &limits, &mut lines), Plain::section(section)) {
@@ -384,7 +384,7 @@ fn decode(coded: &[u8], cuts: &[usize]) -> Result<Decoded, BadBody> {
 
 /// A trailer section is refused, or passed on without what could change a decision.
 fn assert_trailers_are_harmless(section: &[u8]) {
-    let limits = Limits::default();
+    let limits = HeadLimits::default();
     let mut lines = Vec::new();
     let plain = match (head::parse_fields(section, &limits, &mut lines), Plain::section(section)) {
         (Ok(()), Some(plain)) => plain,

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use crate::error::Reason;
 use crate::http::{FieldLine, Name, Span};
-use crate::limits::{FIELDS_CEILING, Limits};
+use crate::limits::{FIELDS_CEILING, HeadLimits};
 
 /// How a head can be wrong. Which side sent it decides what that means: see
 /// [`Malformed::in_request`] and [`Malformed::in_response`].
@@ -82,7 +82,7 @@ pub(super) type RawFields<'a> = [MaybeUninit<httparse::Header<'a>>; FIELDS_CEILI
 /// As many slots as the limit allows.
 pub(super) fn slots<'a, 'b>(
     raw: &'a mut RawFields<'b>,
-    limits: &Limits,
+    limits: &HeadLimits,
 ) -> &'a mut [MaybeUninit<httparse::Header<'b>>] {
     &mut raw[..limits.fields_max.min(FIELDS_CEILING)]
 }
@@ -102,7 +102,11 @@ pub(super) fn collect(head: &[u8], found: &[httparse::Header<'_>], lines: &mut V
 ///
 /// # Errors
 /// [`Malformed::Field`] or [`Malformed::TooManyFields`].
-pub fn parse_fields(section: &[u8], limits: &Limits, lines: &mut Vec<FieldLine>) -> Result<(), Malformed> {
+pub fn parse_fields(
+    section: &[u8],
+    limits: &HeadLimits,
+    lines: &mut Vec<FieldLine>,
+) -> Result<(), Malformed> {
     let mut raw = [httparse::EMPTY_HEADER; FIELDS_CEILING];
     match httparse::parse_headers(section, &mut raw[..limits.fields_max.min(FIELDS_CEILING)]) {
         Ok(httparse::Status::Complete((_, found))) => {

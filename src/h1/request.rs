@@ -6,7 +6,7 @@ use super::head::{self, Malformed, RawFields};
 use crate::error::Reason;
 use crate::http::target::Target;
 use crate::http::{FieldLine, Fields, Method, Name, Span, Version, authority};
-use crate::limits::{FIELDS_CEILING, Limits};
+use crate::limits::{FIELDS_CEILING, HeadLimits};
 
 /// A request's first line, found to be well-formed. Its parts are spans over the head; the field
 /// lines stand beside it, in the list that [`parse`] filled.
@@ -30,7 +30,7 @@ pub struct RequestHead {
 /// # Errors
 /// The reason to refuse the request. The connection has no clear end of message after that, and must
 /// be closed.
-pub fn parse(head: &[u8], limits: &Limits, lines: &mut Vec<FieldLine>) -> Result<RequestHead, Reason> {
+pub fn parse(head: &[u8], limits: &HeadLimits, lines: &mut Vec<FieldLine>) -> Result<RequestHead, Reason> {
     let mut raw: RawFields<'_> = [const { MaybeUninit::uninit() }; FIELDS_CEILING];
     let mut parsed = httparse::Request::new(&mut []);
     match parsed.parse_with_uninit_headers(head, head::slots(&mut raw, limits)) {
@@ -54,7 +54,7 @@ pub fn parse(head: &[u8], limits: &Limits, lines: &mut Vec<FieldLine>) -> Result
 }
 
 /// Why a request is refused whose head is larger than the limit, ended or not.
-pub fn too_large(bytes: &[u8], limits: &Limits) -> Reason {
+pub fn too_large(bytes: &[u8], limits: &HeadLimits) -> Reason {
     let line = memchr::memchr(b'\r', bytes).unwrap_or(bytes.len());
     if line > limits.target_bytes_max + FIRST_LINE_REST_MAX {
         Reason::TargetTooLong
@@ -79,7 +79,7 @@ fn check_host(fields: Fields<'_>, version: Version) -> Result<(), Reason> {
 
 /// What httparse's verdict means for this head. It stops at the first fault, so that only the cause
 /// needs to be told apart.
-fn refusal(error: httparse::Error, head: &[u8], limits: &Limits) -> Reason {
+fn refusal(error: httparse::Error, head: &[u8], limits: &HeadLimits) -> Reason {
     let line_end = memchr::memchr(b'\r', head).unwrap_or(head.len());
     let line = &head[..line_end];
     match error {

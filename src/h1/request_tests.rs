@@ -2,10 +2,10 @@ use super::*;
 use crate::h1::HeadScanner;
 
 fn read(text: &str) -> Result<RequestHead, Reason> {
-    read_with(text, &Limits::default())
+    read_with(text, &HeadLimits::default())
 }
 
-fn read_with(text: &str, limits: &Limits) -> Result<RequestHead, Reason> {
+fn read_with(text: &str, limits: &HeadLimits) -> Result<RequestHead, Reason> {
     let mut scanner = HeadScanner::default();
     let end = scanner.scan(text.as_bytes()).map_err(Malformed::in_request)?.expect("a whole head");
     parse(&text.as_bytes()[..end], limits, &mut Vec::new())
@@ -15,7 +15,7 @@ fn read_with(text: &str, limits: &Limits) -> Result<RequestHead, Reason> {
 fn reads_a_request() {
     let text = "GET /a?b=c HTTP/1.1\r\nHost: example.com\r\nAccept:  */* \r\n\r\n";
     let mut lines = Vec::new();
-    let head = parse(text.as_bytes(), &Limits::default(), &mut lines).unwrap();
+    let head = parse(text.as_bytes(), &HeadLimits::default(), &mut lines).unwrap();
     assert_eq!(head.method, Method::Get);
     assert_eq!(head.target_text.within(text.as_bytes()), b"/a?b=c");
     assert_eq!(head.version, Version::Http11);
@@ -80,7 +80,7 @@ fn refuses_what_is_malformed() {
 
 #[test]
 fn a_target_over_the_limit_is_414_and_too_many_fields_are_431() {
-    let limits = Limits { target_bytes_max: 16, fields_max: 3, ..Limits::default() };
+    let limits = HeadLimits { target_bytes_max: 16, fields_max: 3, ..HeadLimits::default() };
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(16));
     assert_eq!(read_with(&long, &limits).map(|_| ()), Err(Reason::TargetTooLong));
     let exact = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(15));
@@ -91,7 +91,7 @@ fn a_target_over_the_limit_is_414_and_too_many_fields_are_431() {
 
 #[test]
 fn a_head_that_does_not_end_is_refused_for_what_is_too_long() {
-    let limits = Limits { target_bytes_max: 100, head_bytes_max: 1000, ..Limits::default() };
+    let limits = HeadLimits { target_bytes_max: 100, head_bytes_max: 1000, ..HeadLimits::default() };
     assert_eq!(too_large(&[b'x'; 1000], &limits), Reason::TargetTooLong);
     assert_eq!(
         too_large(&[&[b'x'; 500][..], b"\r\n", &[b'y'; 500]].concat(), &limits),

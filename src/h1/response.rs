@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use super::head::{self, Malformed, RawFields};
 use crate::http::{FieldLine, Span, Version};
-use crate::limits::{FIELDS_CEILING, Limits};
+use crate::limits::{FIELDS_CEILING, HeadLimits};
 
 /// A status line, found to be well-formed. The field lines stand beside it, in the list that
 /// [`parse`] filled.
@@ -22,7 +22,11 @@ pub struct ResponseHead {
 ///
 /// # Errors
 /// What is wrong with it; the connection that it came on is of no more use.
-pub fn parse(head: &[u8], limits: &Limits, lines: &mut Vec<FieldLine>) -> Result<ResponseHead, Malformed> {
+pub fn parse(
+    head: &[u8],
+    limits: &HeadLimits,
+    lines: &mut Vec<FieldLine>,
+) -> Result<ResponseHead, Malformed> {
     let mut raw: RawFields<'_> = [const { MaybeUninit::uninit() }; FIELDS_CEILING];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -52,7 +56,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<ResponseHead, Malformed> {
-        parse(text.as_bytes(), &Limits::default(), &mut Vec::new())
+        parse(text.as_bytes(), &HeadLimits::default(), &mut Vec::new())
     }
 
     #[test]

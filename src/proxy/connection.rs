@@ -151,7 +151,7 @@ impl Client {
             let mut armed = false;
             let watch = &self.watch;
             let (result, back) =
-                head::receive(&mut self.socket.source, &core.buffers, &core.limits, Some(buffer), || {
+                head::receive(&mut self.socket.source, &core.buffers, &core.head, Some(buffer), || {
                     if !std::mem::replace(&mut armed, true) {
                         watch.read_within(core.times.head);
                     }
@@ -177,7 +177,7 @@ impl Client {
     async fn no_head(&mut self, core: &Core, bytes: Buffer, fault: &HeadFault) -> Next {
         let reason = match fault {
             _ if self.watch.read_expired() => Reason::HeadTimeout,
-            HeadFault::Malformed(Malformed::TooLarge) => request::too_large(bytes.bytes(), &core.limits),
+            HeadFault::Malformed(Malformed::TooLarge) => request::too_large(bytes.bytes(), &core.head),
             HeadFault::Malformed(fault) => fault.in_request(),
             HeadFault::Closed | HeadFault::Failed if bytes.is_empty() => return Next::Close,
             HeadFault::Closed | HeadFault::Failed => Reason::ClientClosed,

@@ -182,14 +182,14 @@ impl Conversation<'_> {
             Some(authority) => authority.within(bytes),
             None => fields.first(Name::Host).unwrap_or_default(),
         };
-        let own_name = core.rules.upstream_host || asked_host.is_empty();
+        let own_name = core.upstream_host || asked_host.is_empty();
         let edits = RequestEdits {
             target: admitted.head.target.origin_form(bytes, admitted.head.method),
             host: if own_name { endpoint.authority.as_bytes() } else { asked_host },
             client: peer.address(),
             trusted: peer.trusted,
             forwarded_host: asked_host,
-            via: core.rules.via.as_bytes(),
+            via: core.via.as_bytes(),
             request_id: record.request_id.bytes(received),
             body: admitted.body,
             expects_continue: admitted.expects_continue,

@@ -10,12 +10,12 @@ use crate::cache::policy::Grace;
 use crate::cache::purge::{Purge, Round};
 use crate::cache::store::Store;
 use crate::clock::{Clock, Moment};
-use crate::config::{CacheSettings, Rules};
+use crate::config::{CacheSettings, Settings};
 use crate::error::Reason;
 use crate::filter::trust::TrustedProxies;
 use crate::http::FieldLine;
 use crate::http::date::RenderedDate;
-use crate::limits::{Limits, Times};
+use crate::limits::{HeadLimits, ListenerLimits, UpstreamLimits};
 use crate::net::deadline::TICK;
 use crate::net::parking::ParkingLot;
 use crate::net::{BufferPool, Deadlines, Ticks};
@@ -36,16 +36,16 @@ pub(crate) struct TickLimits {
 }
 
 impl TickLimits {
-    fn new(times: &Times) -> TickLimits {
+    fn new(client: &ListenerLimits, upstream: &UpstreamLimits) -> TickLimits {
         TickLimits {
-            head: Ticks::of(times.head),
-            body_idle: Ticks::of(times.body_idle),
-            keep_alive: Ticks::of(times.keep_alive),
-            write_idle: Ticks::of(times.write_idle),
-            first_byte: Ticks::of(times.first_byte),
-            upstream_idle: Ticks::of(times.upstream_idle),
-            pool_idle: Ticks::of(times.pool_idle),
-            tunnel_idle: Ticks::of(times.tunnel_idle),
+            head: Ticks::of(client.head_time),
+            body_idle: Ticks::of(client.body_idle),
+            keep_alive: Ticks::of(client.keep_alive),
+            write_idle: Ticks::of(client.write_idle),
+            first_byte: Ticks::of(upstream.first_byte),
+            upstream_idle: Ticks::of(upstream.idle),
+            pool_idle: Ticks::of(upstream.pool_idle),
+            tunnel_idle: Ticks::of(client.tunnel_idle),
         }
     }
 }
@@ -110,9 +110,13 @@ const TEXT_BYTES_KEPT_MAX: usize = 1024;
 
 /// Everything that belongs to one core.
 pub(crate) struct Core {
-    pub(crate) limits: Limits,
+    pub(crate) head: HeadLimits,
+    pub(crate) client: ListenerLimits,
+    pub(crate) upstream: UpstreamLimits,
     pub(crate) times: TickLimits,
-    pub(crate) rules: Rules,
+    pub(crate) via: String,
+    pub(crate) trace: bool,
+    pub(crate) upstream_host: bool,
     pub(crate) trusted: TrustedProxies,
     pub(crate) buffers: BufferPool,
     pub(crate) deadlines: Rc<Deadlines>,
@@ -146,22 +150,29 @@ impl Core {
     /// No descriptor is left for the parking lot.
     pub(crate) fn new(
         place: usize,
-        limits: Limits,
-        rules: Rules,
-        log: Format,
+        settings: &Settings,
         endpoints: Rc<[Endpoint]>,
         cache: Option<CachePart>,
     ) -> io::Result<Core> {
         let clock = Clock::default();
+        let (client, upstream) = (settings.listeners[0].limits.clone(), settings.upstreams[0].limits.clone());
+        let networks = settings.listeners[0].trusted.iter().filter_map(|peer| match peer {
+            crate::config::TrustedPeer::Network(network) => Some(*network),
+            crate::config::TrustedPeer::Unix => None,
+        });
         Ok(Core {
-            times: TickLimits::new(&limits.times),
-            trusted: TrustedProxies::new(rules.trusted.clone()),
+            times: TickLimits::new(&client, &upstream),
+            trusted: TrustedProxies::new(networks.collect()),
+            head: settings.response_head,
+            via: settings.via.clone(),
+            trace: settings.trace,
+            upstream_host: settings.upstreams[0].own_host,
             buffers: BufferPool::new(),
             deadlines: Rc::new(Deadlines::default()),
             lot: ParkingLot::new()?,
-            pool: Pool::new(limits.pool_idle_max),
+            pool: Pool::new(upstream.pool_size),
             counters: Counters::default(),
-            log: LogBatch { format: log, lines: RefCell::default(), count: Cell::default() },
+            log: LogBatch { format: settings.access_log, lines: RefCell::default(), count: Cell::default() },
             random: RefCell::new(fastrand::Rng::new()),
             date: RefCell::new(RenderedDate::new(clock.wall())),
             scratch: RefCell::new(Vec::with_capacity(4096)),
@@ -175,8 +186,8 @@ impl Core {
             draining: Cell::new(false),
             connections: Cell::new(0),
             clock,
-            limits,
-            rules,
+            client,
+            upstream,
         })
     }
 
@@ -256,7 +267,7 @@ impl Core {
         let endpoint = endpoints.get(place).ok_or(Reason::NoEndpoint)?;
         self.counters.connects.increment();
         let place = (place, self.pool.generation());
-        connect::connect(&self.deadlines, place, endpoint, self.limits.times.connect).await
+        connect::connect(&self.deadlines, place, endpoint, self.upstream.connect).await
     }
 
     /// Removes what is meant from this core, and returns how many stored responses that were.

@@ -49,7 +49,7 @@ pub(super) async fn fetch(
             idempotent: admitted.head.method.is_idempotent(),
             replayable: !progress.uploading.get() && !progress.responding.get(),
             retries,
-            retries_max: core.limits.retries_max,
+            retries_max: core.upstream.retries_max,
         };
         if !retry::may_retry(last) {
             return (Err(failure.fault), progress);
@@ -68,7 +68,7 @@ async fn acquire(
     record: &mut Record,
 ) -> Result<Connection, Reason> {
     let endpoints = core.endpoints().len();
-    let tries_max = endpoints.min(1 + core.limits.retries_max as usize);
+    let tries_max = endpoints.min(1 + core.upstream.retries_max as usize);
     // The turn is taken once: others take theirs meanwhile, and the next turn could be the same again.
     let mut place = core.choose_endpoint()?;
     loop {

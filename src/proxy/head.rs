@@ -1,7 +1,7 @@
 //! Receiving a head: reading until it is whole, into a larger buffer where it has to be.
 
 use crate::h1::{HeadScanner, Malformed};
-use crate::limits::Limits;
+use crate::limits::HeadLimits;
 use crate::net::buffer::Class;
 use crate::net::{Buffer, BufferPool, Source};
 
@@ -21,7 +21,7 @@ pub(super) enum HeadFault {
 pub(super) async fn receive(
     source: &mut Source,
     pool: &BufferPool,
-    limits: &Limits,
+    limits: &HeadLimits,
     mut begun: Option<Buffer>,
     mut before_read: impl FnMut(),
 ) -> (Result<usize, HeadFault>, Buffer) {
@@ -47,7 +47,7 @@ pub(super) async fn receive(
 }
 
 /// Looks for the end of the head in what has come.
-fn look(scanner: &mut HeadScanner, buffer: &Buffer, limits: &Limits) -> Result<Option<usize>, HeadFault> {
+fn look(scanner: &mut HeadScanner, buffer: &Buffer, limits: &HeadLimits) -> Result<Option<usize>, HeadFault> {
     let fault = match scanner.scan(buffer.bytes()) {
         Ok(Some(length)) if length <= limits.head_bytes_max => return Ok(Some(length)),
         Ok(None) if buffer.len() < limits.head_bytes_max => return Ok(None),

@@ -23,7 +23,7 @@ pub(super) fn answer(
     record.status = record.reason.status();
     let mut report = core.report.borrow_mut();
     report.clear();
-    let via = core.rules.via.as_bytes();
+    let via = core.via.as_bytes();
     match caching {
         Some(caching) => caching.append_report(via, None, &mut report),
         // A request that is not admitted never gets as far as the cache.
@@ -44,7 +44,7 @@ pub(super) fn answer(
             json: error_page::prefers_json(accept),
             persistence: Persistence::of(keep_alive, version),
             head_only: received.head.is_some_and(|head| head.method == Method::Head),
-            proxy: core.rules.via.as_bytes(),
+            proxy: core.via.as_bytes(),
             report: &report,
         },
     );

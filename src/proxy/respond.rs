@@ -272,7 +272,7 @@ impl Respond<'_> {
             let (core, watch) = (self.core, self.upstream.watch);
             let mut reads = u32::from(rest.is_some());
             let (result, mut buffer) =
-                head::receive(self.upstream.source, &core.buffers, &core.limits, rest, || {
+                head::receive(self.upstream.source, &core.buffers, &core.head, rest, || {
                     // The first waits for the first byte; from then on the rest of the head has one limit.
                     if reads == 1 {
                         watch.read_within(core.times.upstream_idle);
@@ -285,7 +285,7 @@ impl Respond<'_> {
                 result.map_err(|fault| self.head_fault(&fault, interims == 0 && buffer.is_empty()))?;
             let bytes = &buffer.bytes()[..length];
             let head =
-                response::parse(bytes, &core.limits, &mut self.lines).map_err(|fault| fault.in_response())?;
+                response::parse(bytes, &core.head, &mut self.lines).map_err(|fault| fault.in_response())?;
             drop_connection_options(bytes, &mut self.lines);
             if !is_interim(head.status) {
                 self.progress.answered.set(true);
@@ -445,7 +445,7 @@ impl Respond<'_> {
         let mut scratch = self.core.scratch.borrow_mut();
         scratch.clear();
         let date = self.core.date.borrow();
-        let via = self.core.rules.via.as_bytes();
+        let via = self.core.via.as_bytes();
         let mut report = self.core.report.borrow_mut();
         report.clear();
         if !is_interim(head.status) {

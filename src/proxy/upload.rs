@@ -12,7 +12,7 @@ use crate::error::Reason;
 use crate::h1::BodyLength;
 use crate::h1::body::{BadBody, Decoder, Encoder};
 use crate::h1::chunked::PREFIX_BYTES_MAX;
-use crate::limits::Limits;
+use crate::limits::ListenerLimits;
 use crate::net::Buffer;
 use crate::net::buffer::Class;
 
@@ -64,7 +64,7 @@ pub(super) enum UploadFault {
 
 impl Upload {
     /// Content of that length, of which nothing has been looked at yet.
-    pub(super) fn new(length: BodyLength, limits: &Limits) -> Upload {
+    pub(super) fn new(length: BodyLength, limits: &ListenerLimits) -> Upload {
         let encoder = if length == BodyLength::Chunked { Encoder::Chunked } else { Encoder::Plain };
         let taken_max = limits.body_bytes_max.unwrap_or(u64::MAX);
         Upload { decoder: Decoder::new(length), encoder, taken: 0, taken_max, rest: None }

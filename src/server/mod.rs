@@ -115,11 +115,16 @@ pub fn run(
     let cores = cores::choose(settings.cores, &mut on_note)?;
     sys::keep_heaps_small();
     let descriptors = sys::raise_descriptor_limit();
-    let sockets = listen::bind_all(&settings.host, settings.port, cores.len())?;
+    let sockets = {
+        let crate::config::ListenAddress::Tcp(host, port) = &settings.listeners[0].addresses[0] else {
+            unreachable!()
+        };
+        listen::bind_all(host, *port, cores.len())?
+    };
     let door = admin::open(&settings.admin, &mut on_note)?;
     let listening = sockets.iter().map(|group| group.address).collect();
     let (events, inbox) = flume::unbounded();
-    let endpoints = resolve::start(&settings.origins, &events, &mut on_note);
+    let endpoints = resolve::start(&settings.upstreams[0].endpoints, &events, &mut on_note);
     stop_on_signals(&events)?;
     let log = log::start(settings.access_log);
     let workers = worker::start_all(settings, &cores, sockets, &endpoints, &events, log.sender())?;
@@ -140,7 +145,7 @@ pub fn run(
     };
     let admin = door.map(|door| door.serve(facts, events)).transpose()?;
     on_start(&started);
-    let totals = control(&inbox, &workers, admin, settings.limits.times.drain, &mut on_note)?;
+    let totals = control(&inbox, &workers, admin, settings.drain, &mut on_note)?;
     log.finish();
     Ok(totals)
 }

@@ -4,7 +4,7 @@ use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 use super::{Event, spawn};
-use crate::config::{Host, Origin};
+use crate::config::{EndpointAddress, EndpointSettings, Host};
 use crate::upstream::Endpoint;
 
 /// How long to wait before names are looked up again.
@@ -19,15 +19,15 @@ const FIRST_ANSWER: Duration = Duration::from_secs(2);
 /// The endpoints of the origins. Where names have to be looked up, changes come as events; a name
 /// without an address is no error, for it may have one later.
 pub(super) fn start(
-    origins: &[Origin],
+    origins: &[EndpointSettings],
     events: &flume::Sender<Event>,
     on_note: &mut impl FnMut(&str),
 ) -> Vec<Endpoint> {
     let unresolved: Vec<Endpoint> = origins
         .iter()
         .map(|origin| Endpoint {
-            authority: origin.authority(),
-            addresses: origin.address().into_iter().collect(),
+            authority: origin.address.authority(),
+            addresses: literal(origin).into_iter().collect(),
         })
         .collect();
     if unresolved.iter().all(|endpoint| !endpoint.addresses.is_empty()) {
@@ -52,7 +52,7 @@ pub(super) fn start(
     endpoints
 }
 
-fn watch(origins: &[Origin], events: &flume::Sender<Event>, first: &flume::Sender<Vec<Endpoint>>) {
+fn watch(origins: &[EndpointSettings], events: &flume::Sender<Event>, first: &flume::Sender<Vec<Endpoint>>) {
     let mut known = look_up(origins, &[]);
     // Nobody waits any more: then it is news.
     if let Err(late) = first.try_send(known.clone())
@@ -74,28 +74,39 @@ fn watch(origins: &[Origin], events: &flume::Sender<Event>, first: &flume::Sende
 }
 
 /// Looks all names up. Where that fails, the last good addresses stay.
-fn look_up(origins: &[Origin], known: &[Endpoint]) -> Vec<Endpoint> {
+fn look_up(origins: &[EndpointSettings], known: &[Endpoint]) -> Vec<Endpoint> {
     let last = |place: usize| known.get(place).map(|endpoint| endpoint.addresses.clone()).unwrap_or_default();
     origins
         .iter()
         .enumerate()
         .map(|(place, origin)| {
-            let addresses = match &origin.host {
-                Host::Address(_) => origin.address().into_iter().collect(),
-                Host::Name(name) => match (name.as_str(), origin.port).to_socket_addrs() {
-                    Ok(found) => {
-                        let mut found: Vec<_> = found.collect();
-                        // The order varies from answer to answer; a mere change of order is none.
-                        found.sort();
-                        found.dedup();
-                        found
+            let addresses = match &origin.address {
+                EndpointAddress::Unix(_) | EndpointAddress::Tcp(Host::Address(_), _) => {
+                    literal(origin).into_iter().collect()
+                }
+                EndpointAddress::Tcp(Host::Name(name), port) => {
+                    match (name.as_str(), *port).to_socket_addrs() {
+                        Ok(found) => {
+                            let mut found: Vec<_> = found.collect();
+                            // The order varies from answer to answer; a mere change of order is none.
+                            found.sort();
+                            found.dedup();
+                            found
+                        }
+                        Err(_) => last(place),
                     }
-                    Err(_) => last(place),
-                },
+                }
             };
-            Endpoint { authority: origin.authority(), addresses }
+            Endpoint { authority: origin.address.authority(), addresses }
         })
         .collect()
+}
+
+fn literal(endpoint: &EndpointSettings) -> Option<std::net::SocketAddr> {
+    match &endpoint.address {
+        EndpointAddress::Tcp(host, port) => host.with_port(*port),
+        EndpointAddress::Unix(_) => None,
+    }
 }
 
 #[cfg(test)]
@@ -104,9 +115,9 @@ mod tests {
 
     #[test]
     fn names_are_looked_up_and_failures_keep_the_last_addresses() {
-        let origins: Vec<Origin> = ["http://localhost:81", "http://name.invalid:82"]
+        let origins: Vec<EndpointSettings> = ["localhost:81", "name.invalid:82"]
             .iter()
-            .map(|url| url.parse().unwrap())
+            .map(|text| EndpointSettings { address: text.parse().unwrap(), weight: 1 })
             .collect();
         let known = vec![
             Endpoint { authority: "localhost:81".to_owned(), addresses: vec![] },

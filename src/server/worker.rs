@@ -123,15 +123,14 @@ fn run(setup: Setup) -> Result<Totals, String> {
     let (mut runtime, in_use) = driver::build(choice).map_err(fail)?;
     let nonblocking = runtime.is_epoll();
     runtime.block_on(async {
-        let Settings { limits, rules, access_log, cache, .. } = setup.settings;
-        let drain = limits.times.drain;
+        let settings = setup.settings;
+        let drain = settings.drain;
         let endpoints = setup.endpoints.iter().cloned().collect();
-        let cache = cache.zip(setup.cache).map(|(settings, shared)| {
+        let cache = settings.cache.clone().zip(setup.cache).map(|(settings, shared)| {
             let store = Store::new(shared, setup.place, Clock::default().unix_millis());
             CachePart::new(&settings, store)
         });
-        let core =
-            Rc::new(Core::new(setup.place, limits, rules, access_log, endpoints, cache).map_err(fail)?);
+        let core = Rc::new(Core::new(setup.place, &settings, endpoints, cache).map_err(fail)?);
         // Shared on this core only: a clone for each connection must not touch memory of other cores.
         let events = Rc::new(setup.events);
         let mut listeners = Vec::with_capacity(setup.sockets.len());
@@ -322,10 +321,7 @@ mod tests {
             let (sender, notes) = flume::unbounded();
             let settings = Settings::for_tests();
             let panics = runtime.block_on(async {
-                let core = Rc::new(
-                    Core::new(0, settings.limits, settings.rules, settings.access_log, Rc::new([]), None)
-                        .unwrap(),
-                );
+                let core = Rc::new(Core::new(0, &settings, Rc::new([]), None).unwrap());
                 let events = Rc::new(sender);
                 let peer = SocketAddr::from(([192, 0, 2, 1], 7));
                 let (done, waits) = flume::bounded(1);

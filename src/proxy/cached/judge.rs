@@ -18,7 +18,7 @@ use crate::error::Reason;
 use crate::h1::encode::KeptEdits;
 use crate::h1::{BodyLength, ResponseHead, response};
 use crate::http::{FieldLine, Fields, Method, Name};
-use crate::limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, Limits};
+use crate::limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, HeadLimits};
 use crate::proxy::core::{CachePart, Core};
 
 /// A response's head as it came.
@@ -241,8 +241,11 @@ impl Caching {
         stored: &Stored,
     ) -> Result<Heads, Unkept> {
         let text = stored::freshened(&stored.head, came.fields());
-        let limits =
-            Limits { head_bytes_max: HEAD_BYTES_CEILING, fields_max: FIELDS_CEILING, ..Limits::default() };
+        let limits = HeadLimits {
+            head_bytes_max: HEAD_BYTES_CEILING,
+            fields_max: FIELDS_CEILING,
+            ..HeadLimits::default()
+        };
         let mut lines = Vec::new();
         let mut head = response::parse(&text, &limits, &mut lines).map_err(|_| Unkept::NoRoom)?;
         head.version = came.head.version;
@@ -306,7 +309,7 @@ impl Caching {
             head: came.head,
             fields: came.fields(),
             storing,
-            edits: KeptEdits { via: core.rules.via.as_bytes(), date: date.as_bytes() },
+            edits: KeptEdits { via: core.via.as_bytes(), date: date.as_bytes() },
             length,
             vary: &names,
             selecting,

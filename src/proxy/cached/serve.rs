@@ -406,7 +406,7 @@ impl Serving<'_> {
             out.extend_from_slice(b"\r\n");
         }
         let whole = (self.record.status != head.status).then_some(head.status);
-        self.caching.append_report(self.core.rules.via.as_bytes(), whole, out);
+        self.caching.append_report(self.core.via.as_bytes(), whole, out);
     }
 
     /// What was written as a head, in a buffer with room for so much content, where that is little.
