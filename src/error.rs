@@ -66,7 +66,13 @@ catalogue! {
     ConnectRefused: 501, "connect_refused", "CONNECT is not supported here.", "";
     UnsupportedVersion: 505, "unsupported_version", "This version of HTTP is not supported.", "";
 
+    BadPath: 400, "bad_path", "The path has a malformed escape, or an escaped NUL.", "";
+    AmbiguousPath: 400, "ambiguous_path", "The path has an escaped slash or a backslash that makes it mean two things.", "";
+    UnusableValue: 400, "unusable_value", "A part of the request cannot stand where this server has to write it.", "";
+
     // The request is well-formed, but not served.
+    NoRoute: 404, "no_route", "Nothing is served here.", "";
+    Denied: 403, "denied", "This is not allowed.", "";
     TraceRefused: 405, "trace_refused", "TRACE is not allowed here.", "";
     HopsUsedUp: 501, "hops_used_up", "Max-Forwards is used up, and there is nothing to say about the proxy itself.", "";
     Loop: 508, "loop", "The request has passed this proxy before.", "proxy_loop_detected";

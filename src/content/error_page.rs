@@ -12,6 +12,10 @@ use crate::http::{list, status};
 pub struct ErrorAnswer<'a> {
     /// What went wrong.
     pub reason: Reason,
+    /// The status code, as a rule the reason's own.
+    pub status: u16,
+    /// The page that somebody wants to be shown, with its Content-Type, in the place of the usual one.
+    pub page: Option<(&'a str, &'a [u8])>,
     /// The X-Request-Id; empty where no request could be read.
     pub request_id: &'a [u8],
     /// The current date.
@@ -36,17 +40,15 @@ pub const ANSWER_BYTES_MAX: usize = 2048;
 
 /// Writes the whole response.
 pub fn write(out: &mut Vec<u8>, answer: &ErrorAnswer<'_>) {
-    let mut page = Vec::with_capacity(512);
-    if answer.json {
-        problem(&mut page, answer)
-    } else {
-        html(&mut page, answer)
-    }
-    let code = answer.reason.status();
+    let mut made = Vec::new();
+    let (content_type, page) = match answer.page {
+        Some(page) if !answer.json => page,
+        _ => usual(&mut made, answer),
+    };
+    let code = answer.status;
     let mut digits = itoa::Buffer::new();
     put(out, &[b"HTTP/1.1 ", digits.format(code).as_bytes(), b" ", status::phrase(code).as_bytes(), b"\r\n"]);
-    put(out, &[b"Server: ringway\r\nDate: ", answer.date, b"\r\nContent-Type: "]);
-    out.put_slice(if answer.json { b"application/problem+json" } else { b"text/html; charset=utf-8" });
+    put(out, &[b"Server: ringway\r\nDate: ", answer.date, b"\r\nContent-Type: ", content_type.as_bytes()]);
     put(out, &[b"\r\nContent-Length: ", digits.format(page.len()).as_bytes(), b"\r\n"]);
     out.put_slice(b"Cache-Control: no-store\r\n");
     if !answer.request_id.is_empty() {
@@ -62,12 +64,25 @@ pub fn write(out: &mut Vec<u8>, answer: &ErrorAnswer<'_>) {
     out.put_slice(answer.persistence.field());
     out.put_slice(b"\r\n");
     if !answer.head_only {
-        out.put_slice(&page);
+        out.put_slice(page);
     }
 }
 
+/// The page where nobody wants another: what goes wrong, in a sentence, and the id to ask about it with.
+fn usual<'m>(made: &'m mut Vec<u8>, answer: &ErrorAnswer<'_>) -> (&'static str, &'m [u8]) {
+    made.reserve(512);
+    let content_type = if answer.json {
+        problem(made, answer);
+        "application/problem+json"
+    } else {
+        html(made, answer);
+        "text/html; charset=utf-8"
+    };
+    (content_type, made)
+}
+
 fn html(page: &mut Vec<u8>, answer: &ErrorAnswer<'_>) {
-    let code = answer.reason.status();
+    let code = answer.status;
     let mut digits = itoa::Buffer::new();
     let title = [digits.format(code).as_bytes(), b" ", status::phrase(code).as_bytes()].concat();
     put(
@@ -83,7 +98,7 @@ fn html(page: &mut Vec<u8>, answer: &ErrorAnswer<'_>) {
 }
 
 fn problem(page: &mut Vec<u8>, answer: &ErrorAnswer<'_>) {
-    let code = answer.reason.status();
+    let code = answer.status;
     let mut digits = itoa::Buffer::new();
     put(page, &[b"{\"type\":\"about:blank\",\"title\":\"", status::phrase(code).as_bytes()]);
     put(page, &[b"\",\"status\":", digits.format(code).as_bytes()]);
@@ -142,6 +157,8 @@ mod tests {
     fn answer() -> ErrorAnswer<'static> {
         ErrorAnswer {
             reason: Reason::UpstreamRefused,
+            status: 502,
+            page: None,
             request_id: b"id",
             date: b"DATE",
             json: false,
@@ -157,7 +174,16 @@ mod tests {
         for &reason in Reason::ALL.iter().filter(|reason| reason.status() >= 400) {
             for json in [false, true] {
                 let mut out = Vec::new();
-                write(&mut out, &ErrorAnswer { reason, json, persistence: Persistence::Close, ..answer() });
+                write(
+                    &mut out,
+                    &ErrorAnswer {
+                        reason,
+                        status: reason.status(),
+                        json,
+                        persistence: Persistence::Close,
+                        ..answer()
+                    },
+                );
                 assert!(out.len() <= ANSWER_BYTES_MAX);
                 let mut raw = [httparse::EMPTY_HEADER; 16];
                 let mut response = httparse::Response::new(&mut raw);
@@ -179,6 +205,18 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out, &ErrorAnswer { head_only: true, ..answer() });
         assert!(out.ends_with(b"\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_page_of_ones_own_is_for_those_who_do_not_prefer_json() {
+        let page = Some(("text/plain", &b"gone fishing"[..]));
+        for (json, want) in [(false, "text/plain"), (true, "application/problem+json")] {
+            let mut out = Vec::new();
+            write(&mut out, &ErrorAnswer { page, json, status: 451, ..answer() });
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.starts_with("HTTP/1.1 451 ") && text.contains(want), "{text}");
+            assert_eq!(text.ends_with("Content-Length: 12\r\nCache-Control: no-store\r\nX-Request-Id: id\r\nProxy-Status: ringway; error=connection_refused\r\n\r\ngone fishing"), !json, "{text}");
+        }
     }
 
     #[test]

@@ -23,11 +23,11 @@ pub(super) fn answer(
     record.status = record.reason.status();
     let mut report = core.report.borrow_mut();
     report.clear();
-    let via = core.via.as_bytes();
+    let via = received.terms.via();
     match caching {
         Some(caching) => caching.append_report(via, None, &mut report),
         // A request that is not admitted never gets as far as the cache.
-        None if core.cache.is_some() => {
+        None if core.store.is_some() => {
             let bypassed = Report::of(Outcome::Bypass, None);
             outcome::write(&mut *report, via, &bypassed, None);
         }
@@ -39,12 +39,14 @@ pub(super) fn answer(
         &mut scratch,
         &ErrorAnswer {
             reason: record.reason,
+            status: record.status,
+            page: None,
             request_id: record.request_id.bytes(received),
             date: core.date.borrow().as_bytes(),
             json: error_page::prefers_json(accept),
             persistence: Persistence::of(keep_alive, version),
             head_only: received.head.is_some_and(|head| head.method == Method::Head),
-            proxy: core.via.as_bytes(),
+            proxy: via,
             report: &report,
         },
     );
