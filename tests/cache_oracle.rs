@@ -101,7 +101,7 @@ fn ours(response: &Response, authorized: bool, no_store: bool) -> Result<Storing
     let lines = Lines::new(response.lines.iter().map(|(name, value)| (*name, value)));
     let received = Received { requested_ms: RECEIVED_S * 1000, received_ms: RECEIVED_S * 1000 };
     let asked = Asked { method: Method::Get, authorized, no_store };
-    storable(asked, response.status, lines.fields(), received, Defaults { ttl_s: None })
+    storable(asked, response.status, lines.fields(), received, Defaults::NONE)
 }
 
 fn theirs(response: &Response, authorized: bool, no_store: bool) -> CachePolicy {

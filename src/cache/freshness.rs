@@ -15,11 +15,20 @@ pub struct Received {
     pub received_ms: u64,
 }
 
-/// What the operator wants for responses that say nothing themselves.
+/// What the operator wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Defaults {
     /// A freshness lifetime in seconds for successful responses without one (`--cache-ttl`).
     pub ttl_s: Option<u64>,
+    /// A freshness lifetime in seconds for successful responses, whatever they state themselves.
+    pub override_ttl_s: Option<u64>,
+    /// Whether a response that sets a cookie is never stored.
+    pub refuses_cookies: bool,
+}
+
+impl Defaults {
+    /// Nothing.
+    pub const NONE: Defaults = Defaults { ttl_s: None, override_ttl_s: None, refuses_cookies: false };
 }
 
 /// Where a freshness lifetime comes from.
@@ -115,6 +124,9 @@ fn lifetime(
     date_ms: i64,
     defaults: Defaults,
 ) -> (u64, Basis) {
+    if let Some(configured) = defaults.override_ttl_s.filter(|_| matches!(status, 200..=299)) {
+        return (configured.min(DELTA_SECONDS_MAX), Basis::Configured);
+    }
     if let Some(stated) = directives.s_maxage.or(directives.max_age) {
         return (stated, Basis::Explicit);
     }

@@ -8,7 +8,7 @@ const DATE_S: u64 = 784_111_777;
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
 const AT_ONCE: Received = Received { requested_ms: DATE_S * 1000, received_ms: DATE_S * 1000 };
-const NO_DEFAULTS: Defaults = Defaults { ttl_s: None };
+const NO_DEFAULTS: Defaults = Defaults::NONE;
 
 fn timing_of(status: u16, lines: &[(&str, &str)], received: Received, defaults: Defaults) -> Timing {
     let lines = Lines::new(lines.iter().copied());
@@ -95,10 +95,10 @@ fn a_table_of_lifetimes_that_nobody_states() {
         (404, modified("long ago"), ttl, (0, Basis::None)),
         (200, modified("long ago"), Some(u64::MAX), (DELTA_SECONDS_MAX, Basis::Configured)),
     ] {
-        let timing = timing_of(status, &lines, AT_ONCE, Defaults { ttl_s });
+        let timing = timing_of(status, &lines, AT_ONCE, Defaults { ttl_s, ..Defaults::NONE });
         assert_eq!((timing.lifetime_s, timing.basis), want, "{status} {lines:?} {ttl_s:?}");
     }
-    let stated = timing_of(200, &[("Expires", "0")], AT_ONCE, Defaults { ttl_s: ttl });
+    let stated = timing_of(200, &[("Expires", "0")], AT_ONCE, Defaults { ttl_s: ttl, ..Defaults::NONE });
     assert_eq!((stated.lifetime_s, stated.basis), (0, Basis::Explicit));
 }
 
@@ -179,7 +179,7 @@ proptest! {
     ) {
         let mut lines = vec![("Age", &*age), (name, "Fri, 31 Dec 9999 23:59:59 GMT")];
         lines.extend(date.map(|date| ("Date", date)));
-        let timing = timing_of(status, &lines, Received { requested_ms, received_ms }, Defaults { ttl_s });
+        let timing = timing_of(status, &lines, Received { requested_ms, received_ms }, Defaults { ttl_s, ..Defaults::NONE });
         prop_assert!(timing.lifetime_s <= DELTA_SECONDS_MAX);
         prop_assert!(timing.age_s(now_ms) <= DELTA_SECONDS_MAX);
         prop_assert!(timing.age_s(now_ms) >= timing.corrected_initial_age_s);

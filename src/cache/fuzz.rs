@@ -107,7 +107,7 @@ fn assert_adds_up(request: &RequestDirectives, response: &ResponseDirectives, mo
 fn assert_sound(request: &RequestDirectives, fields: Fields<'_>) {
     const NOW_MS: u64 = 1_700_000_000_000;
     let received = Received { requested_ms: NOW_MS - 1500, received_ms: NOW_MS };
-    let defaults = Defaults { ttl_s: Some(7) };
+    let defaults = Defaults { ttl_s: Some(7), ..Defaults::NONE };
     let grace = Grace { stale_while_revalidate_s: 5, stale_if_error_s: 10 };
     for status in [200, 206, 302, 304, 404, 429, 599] {
         for (authorized, no_store) in [(false, false), (true, false), (false, true)] {

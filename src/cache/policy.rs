@@ -73,7 +73,7 @@ pub enum NotStored {
     Private,
     /// The request had credentials, and the response does not say that others may have it (section 3.5).
     Authorized,
-    /// It sets a cookie and states no lifetime (section 7.3).
+    /// It sets a cookie and states no lifetime (section 7.3), or the operator wants no cookies stored.
     SetCookie,
     /// `Vary: *`: it would match no request (section 4.1).
     VaryStar,
@@ -146,7 +146,9 @@ pub fn storable(
         () if asked.authorized && !for_authorized => NotStored::Authorized,
         () if !explicit && caching == Caching::Unknown => NotStored::Status,
         () if !explicit && !directives.public && !is_heuristically_cacheable(status) => NotStored::Status,
-        () if !explicit && fields.first(Name::SetCookie).is_some() => NotStored::SetCookie,
+        () if (!explicit || defaults.refuses_cookies) && fields.first(Name::SetCookie).is_some() => {
+            NotStored::SetCookie
+        }
         () if fields.values(Name::Vary).any(|value| list::has_token(value, b"*")) => NotStored::VaryStar,
         () if !is_of_use(&storing) => NotStored::NoFreshness,
         () => return Ok(storing),

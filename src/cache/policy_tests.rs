@@ -14,7 +14,7 @@ fn store(
     ttl_s: Option<u64>,
 ) -> Result<Storing, NotStored> {
     let lines = Lines::new(lines.iter().copied());
-    storable(asked, status, lines.fields(), RECEIVED, Defaults { ttl_s })
+    storable(asked, status, lines.fields(), RECEIVED, Defaults { ttl_s, ..Defaults::NONE })
 }
 
 fn why(asked: Asked, status: u16, lines: &[(&str, &str)]) -> Option<NotStored> {
@@ -346,4 +346,36 @@ fn every_refusal_has_a_token_for_a_name() {
     let names: std::collections::BTreeSet<_> = all.iter().map(|why| why.name()).collect();
     assert_eq!(names.len(), all.len());
     assert!(names.iter().all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')));
+}
+
+fn store_with(lines: &[(&str, &str)], defaults: Defaults) -> Result<Storing, NotStored> {
+    let lines = Lines::new(lines.iter().copied());
+    storable(GET, 200, lines.fields(), RECEIVED, defaults)
+}
+
+#[test]
+fn an_operator_may_override_lifetimes_but_not_secrets() {
+    let defaults = Defaults { override_ttl_s: Some(60), ..Defaults::NONE };
+    for lines in [
+        &[("Cache-Control", "max-age=0")][..],
+        &[("Cache-Control", "max-age=9999")],
+        &[("Expires", "0")],
+        &[],
+    ] {
+        assert_eq!(store_with(lines, defaults).unwrap().timing.lifetime_s, 60, "{lines:?}");
+    }
+    for (control, want) in [("private, max-age=9", NotStored::Private), ("no-store", NotStored::NoStore)] {
+        assert_eq!(store_with(&[("Cache-Control", control)], defaults), Err(want));
+    }
+    let cookie = [("Cache-Control", "max-age=9"), ("Set-Cookie", "a=b")];
+    assert_eq!(store_with(&cookie, defaults), Err(NotStored::SetCookie));
+}
+
+#[test]
+fn an_operator_may_refuse_cookies_altogether() {
+    let cookie = [("Cache-Control", "max-age=9"), ("Set-Cookie", "a=b")];
+    assert!(store_with(&cookie, Defaults::NONE).is_ok());
+    let refuses = Defaults { refuses_cookies: true, ..Defaults::NONE };
+    assert_eq!(store_with(&cookie, refuses), Err(NotStored::SetCookie));
+    assert!(store_with(&cookie[..1], refuses).is_ok());
 }
