@@ -22,7 +22,7 @@ use super::sys::{self, Direction};
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// A span of time in whole ticks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticks(u32);
 
 impl Ticks {

@@ -6,7 +6,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use monoio::net::TcpStream;
@@ -15,19 +14,19 @@ use slab::Slab;
 use super::deadline::Ticks;
 use super::sys::{self, Epoll};
 
-/// A connection that waits.
-pub(crate) struct Parked {
+/// A connection that waits, with what is known of it.
+pub(crate) struct Parked<T> {
     /// Its descriptor.
     pub(crate) fd: OwnedFd,
-    /// Its peer.
-    pub(crate) peer: SocketAddr,
+    /// What is known of it.
+    pub(crate) known: T,
     until: u32,
 }
 
 /// The idle connections of one core.
-pub(crate) struct ParkingLot {
+pub(crate) struct ParkingLot<T> {
     epoll: Epoll,
-    parked: RefCell<Slab<Parked>>,
+    parked: RefCell<Slab<Parked<T>>>,
     /// How many came since memory was last given back.
     arrivals: Cell<u32>,
     /// The same, a second ago.
@@ -37,12 +36,12 @@ pub(crate) struct ParkingLot {
 /// So many connections leave enough memory behind, of their tasks, to be worth giving back.
 const ARRIVALS_WORTH_A_TRIM: u32 = 256;
 
-impl ParkingLot {
+impl<T> ParkingLot<T> {
     /// An empty lot.
     ///
     /// # Errors
     /// No descriptor is left.
-    pub(crate) fn new() -> io::Result<ParkingLot> {
+    pub(crate) fn new() -> io::Result<ParkingLot<T>> {
         Ok(ParkingLot {
             epoll: Epoll::new()?,
             parked: RefCell::default(),
@@ -53,12 +52,12 @@ impl ParkingLot {
 
     /// Lets a connection wait, at most `limit` from the tick `now`. If it cannot be watched it is closed;
     /// says whether it waits.
-    pub(crate) fn park(&self, fd: OwnedFd, peer: SocketAddr, now: u32, limit: Ticks) -> bool {
+    pub(crate) fn park(&self, fd: OwnedFd, known: T, now: u32, limit: Ticks) -> bool {
         let mut parked = self.parked.borrow_mut();
         let slot = parked.vacant_entry();
         let watched = self.epoll.add(fd.as_fd(), slot.key() as u64).is_ok();
         if watched {
-            slot.insert(Parked { fd, peer, until: limit.after(now) });
+            slot.insert(Parked { fd, known, until: limit.after(now) });
             self.arrivals.set(self.arrivals.get() + 1);
         }
         watched
@@ -68,7 +67,7 @@ impl ParkingLot {
     ///
     /// # Errors
     /// The driver cannot watch the lot.
-    pub(crate) async fn attend(&self, mut resume: impl FnMut(Parked)) -> io::Result<()> {
+    pub(crate) async fn attend(&self, mut resume: impl FnMut(Parked<T>)) -> io::Result<()> {
         // monoio waits for readiness on streams; what the descriptor is does not matter to that.
         let bell = TcpStream::from_std(std::net::TcpStream::from(self.epoll.try_clone_fd()?))?;
         let mut ready = Vec::new();
@@ -88,7 +87,7 @@ impl ParkingLot {
         }
     }
 
-    fn leave(&self, key: u64) -> Option<Parked> {
+    fn leave(&self, key: u64) -> Option<Parked<T>> {
         let parked = self.parked.borrow_mut().try_remove(usize::try_from(key).ok()?)?;
         self.epoll.remove(parked.fd.as_fd());
         Some(parked)

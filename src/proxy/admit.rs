@@ -33,7 +33,7 @@ pub(super) struct Admitted {
 pub(super) fn admit(core: &Core, received: &mut Received, record: &mut Record) -> Result<Admitted, Reason> {
     record.request_id = RequestId::Made(request_id::render(core.random.borrow_mut().u128(..)));
     let (bytes, tail) = received.bytes.bytes_mut().split_at_mut(received.head_length);
-    let head = request::parse(bytes, &core.head, &mut received.lines)?;
+    let head = request::parse(bytes, &received.terms.listener().head, &mut received.lines)?;
     received.head = Some(head);
     drop_connection_options(bytes, &mut received.lines);
     let fields = Fields::new(bytes, &received.lines);
@@ -41,11 +41,10 @@ pub(super) fn admit(core: &Core, received: &mut Received, record: &mut Record) -
         record.request_id = RequestId::Kept(Span::of(bytes, id));
     }
     let body = framing::of_request(head.version, fields).map_err(framing::BadFraming::in_request)?;
-    let rules = screen::Rules { via: core.via.as_bytes(), trace: core.trace };
+    let rules = screen::Rules { via: received.terms.via(), trace: received.terms.snapshot.trace };
     let wishes = screen::look(head.method, head.version, fields, body, rules)?;
-    if let (BodyLength::Known(length), Some(most)) = (body, core.client.body_bytes_max)
-        && length > most
-    {
+    let content_max = received.terms.listener().body_bytes_max;
+    if matches!(body, BodyLength::Known(length) if length > content_max) {
         return Err(Reason::BodyTooLarge);
     }
     let asked = Asked {
@@ -56,7 +55,7 @@ pub(super) fn admit(core: &Core, received: &mut Received, record: &mut Record) -
     };
     let (upgrade, expects_continue) = (wishes.upgrade.map(|p| Span::of(bytes, p)), wishes.expects_continue);
     let (takes_trailers, max_forwards) = (wishes.takes_trailers, wishes.max_forwards);
-    let mut upload = Upload::new(body, &core.client);
+    let mut upload = Upload::new(body, content_max);
     let data = upload.take(core, tail)?;
     let first = received.head_length + data.start..received.head_length + data.end;
     let whole = upload.is_done();

@@ -9,7 +9,10 @@ use super::core::Core;
 use super::exchange::{self, Outcome, Then};
 use super::forward::{Broken, Writer};
 use super::head::{self, HeadFault};
+use super::inlet::Inlet;
 use super::record::{Received, Record};
+use super::snapshot::ListenerRules;
+use super::terms::Terms;
 use crate::error::Reason;
 use crate::h1::{Malformed, request};
 use crate::limits::DISCARD_BYTES_MAX;
@@ -34,17 +37,25 @@ pub(super) struct Client {
     pub(super) socket: Socket,
     pub(super) watch: Watch,
     pub(super) peer: Peer,
+    /// Where it came in.
+    pub(super) inlet: Rc<Inlet>,
 }
 
 /// Who asks.
 #[derive(Clone, Copy)]
 pub(super) struct Peer {
+    ip: IpAddr,
     /// Whether what it says about others is believed.
     pub(super) trusted: bool,
     address: AddressText,
 }
 
 impl Peer {
+    /// The same, as the listener's rules see it.
+    pub(super) fn under(self, rules: &ListenerRules) -> Peer {
+        Peer { trusted: rules.trusted.contains(self.ip), ..self }
+    }
+
     /// The address as text.
     pub(super) fn address(&self) -> &[u8] {
         &self.address.bytes[..self.address.length]
@@ -93,31 +104,32 @@ impl Drop for Open<'_> {
 }
 
 /// Serves a connection until it closes, or parks it.
-pub(crate) async fn serve(core: Rc<Core>, fd: OwnedFd, peer: SocketAddr) {
+pub(crate) async fn serve(core: Rc<Core>, fd: OwnedFd, peer: SocketAddr, inlet: Rc<Inlet>) {
     let open = Open(&core);
     let Ok(socket) = Socket::from_fd(fd) else { return };
-    let mut client = Client::new(&core, socket, peer);
+    let mut client = Client::new(&core, socket, peer, inlet);
     let parks = client.run(&core).await;
-    let Client { socket, watch, .. } = client;
+    let Client { socket, watch, inlet, .. } = client;
     drop(watch);
     if !parks {
         socket.close();
     } else if let Ok(fd) = socket.into_fd() {
         core.counters.parked.increment();
-        let limit = core.times.keep_alive.saturating_sub(Ticks::of(LINGER));
-        if core.lot.park(fd, peer, core.deadlines.now(), limit) {
+        let limit = inlet.keep_alive().saturating_sub(Ticks::of(LINGER));
+        if core.lot.park(fd, (peer, inlet), core.deadlines.now(), limit) {
             std::mem::forget(open);
         }
     }
 }
 
 impl Client {
-    fn new(core: &Core, socket: Socket, peer: SocketAddr) -> Client {
+    fn new(core: &Core, socket: Socket, peer: SocketAddr, inlet: Rc<Inlet>) -> Client {
         let ip = peer.ip().to_canonical();
         Client {
             watch: core.deadlines.watch(socket.fd()),
             socket,
-            peer: Peer { trusted: core.trusted.contains(ip), address: AddressText::new(ip) },
+            peer: Peer { ip, trusted: false, address: AddressText::new(ip) },
+            inlet,
         }
     }
 
@@ -135,7 +147,7 @@ impl Client {
 
     /// Waits for the bytes of a request.
     async fn next_bytes(&mut self, core: &Core) -> Next {
-        let linger = core.times.keep_alive.min(Ticks::of(LINGER));
+        let linger = self.inlet.keep_alive().min(Ticks::of(LINGER));
         let source = &mut self.socket.source;
         let read = source.read_when_ready(|| core.buffers.take(Class::Small));
         match self.watch.idle_within(linger, read).await {
@@ -147,13 +159,15 @@ impl Client {
 
     /// Receives a head, serves the request, and goes on to what comes next.
     async fn serve_one(&mut self, core: &Rc<Core>, mut buffer: Buffer) -> Next {
+        let (snapshot, listener) = self.inlet.now();
+        let rules = &snapshot.listeners[listener];
         for _ in 0..=EMPTY_LINES_MAX {
             let mut armed = false;
             let watch = &self.watch;
             let (result, back) =
-                head::receive(&mut self.socket.source, &core.buffers, &core.head, Some(buffer), || {
+                head::receive(&mut self.socket.source, &core.buffers, &rules.head, Some(buffer), || {
                     if !std::mem::replace(&mut armed, true) {
-                        watch.read_within(core.times.head);
+                        watch.read_within(rules.head_time);
                     }
                 })
                 .await;
@@ -177,12 +191,20 @@ impl Client {
     async fn no_head(&mut self, core: &Core, bytes: Buffer, fault: &HeadFault) -> Next {
         let reason = match fault {
             _ if self.watch.read_expired() => Reason::HeadTimeout,
-            HeadFault::Malformed(Malformed::TooLarge) => request::too_large(bytes.bytes(), &core.head),
+            HeadFault::Malformed(Malformed::TooLarge) => {
+                request::too_large(bytes.bytes(), &Terms::of(&self.inlet).listener().head)
+            }
             HeadFault::Malformed(fault) => fault.in_request(),
             HeadFault::Closed | HeadFault::Failed if bytes.is_empty() => return Next::Close,
             HeadFault::Closed | HeadFault::Failed => Reason::ClientClosed,
         };
-        let received = Received { bytes, head_length: 0, head: None, lines: core.take_lines() };
+        let received = Received {
+            bytes,
+            head_length: 0,
+            head: None,
+            lines: core.take_lines(),
+            terms: Terms::of(&self.inlet),
+        };
         let outcome = exchange::refuse(core, received, Record::begin(core), reason);
         self.finish(core, outcome).await
     }
@@ -193,7 +215,8 @@ impl Client {
         let written = match last {
             Some(last) => {
                 let Client { socket, watch, .. } = self;
-                let mut writer = Writer { sink: &mut socket.sink, watch, limit: core.times.write_idle };
+                let mut writer =
+                    Writer { sink: &mut socket.sink, watch, limit: received.terms.times.write_idle };
                 writer.write_all(last).await.map(drop)
             }
             None => Ok(()),

@@ -21,8 +21,8 @@ use crate::h1::chunked::PREFIX_BYTES_MAX;
 use crate::h1::encode::{self, RequestEdits};
 use crate::http::Name;
 use crate::limits::TRAILER_BYTES_MAX;
-use crate::net::Buffer;
 use crate::net::buffer::Class;
+use crate::net::{Buffer, Ticks};
 use crate::upstream::{Connection, Endpoint, retry};
 
 /// What a try is made of.
@@ -75,7 +75,8 @@ pub(super) async fn converse(
     let endpoint = endpoints.get(connection.endpoint).ok_or(Reason::NoEndpoint)?;
     let out = conversation.request_bytes(endpoint);
     conversation.caching.requested_ms = core.clock.unix_millis();
-    send(core, &mut connection, out).await?;
+    let idle = conversation.received.terms.times.upstream_idle;
+    send(&mut connection, out, idle).await?;
     let Responded { last, after } = conversation.responded(&mut connection).await.map_err(|fault| {
         let stale = connection.reused && fault.unanswered;
         let progress = if stale { retry::Progress::ClosedWhenReused } else { retry::Progress::Beyond };
@@ -100,7 +101,7 @@ pub(super) async fn converse(
             Ok((!again).then_some(Ended::Dropped))
         }
         After::Fill(pump, source) => {
-            task::spawn(core, pump.run(core.clone(), connection, last));
+            task::spawn(core, pump.run(core.clone(), connection, last, idle));
             Ok(Some(Ended::Serve(source)))
         }
         After::Tunnel(rest) => {
@@ -122,9 +123,9 @@ fn release(core: &Core, connection: Connection, reusable: bool) {
 }
 
 /// Sends the head and what came with it.
-async fn send(core: &Core, connection: &mut Connection, out: Buffer) -> Result<(), Failure> {
+async fn send(connection: &mut Connection, out: Buffer, limit: Ticks) -> Result<(), Failure> {
     let Connection { socket, watch, reused, .. } = connection;
-    let mut writer = Writer { sink: &mut socket.sink, watch, limit: core.times.upstream_idle };
+    let mut writer = Writer { sink: &mut socket.sink, watch, limit };
     let whole = out.len();
     match writer.write_counted(out).await {
         Ok(_) => Ok(()),
@@ -141,24 +142,25 @@ async fn send(core: &Core, connection: &mut Connection, out: Buffer) -> Result<(
 impl Conversation<'_> {
     /// Passes the response on, with the rest of the request going out beside it.
     async fn responded(&mut self, connection: &mut Connection) -> Result<Responded, ResponseFault> {
-        let (core, progress) = (self.core, self.progress);
+        let (core, progress, times) = (self.core, self.progress, self.received.terms.times);
         let Connection { socket, watch, .. } = connection;
         let mut client = self.client.as_deref_mut().map(|client| (&mut client.socket, &client.watch));
         if self.admitted.whole || self.admitted.expects_continue {
-            watch.read_within(core.times.first_byte);
+            watch.read_within(times.first_byte);
         }
         let mut from_client = None;
         let to_client = client.as_mut().map(|(socket, watch)| {
             from_client = Some((&mut socket.source, *watch));
-            Writer { sink: &mut socket.sink, watch, limit: core.times.write_idle }
+            Writer { sink: &mut socket.sink, watch, limit: times.write_idle }
         });
         let respond = Respond {
             core,
             asked: self.admitted.asked,
-            upstream: Reader { source: &mut socket.source, watch, limit: Some(core.times.upstream_idle) },
+            upstream: Reader { source: &mut socket.source, watch, limit: Some(times.upstream_idle) },
             client: to_client,
             caching: self.caching,
             request: self.received.fields(),
+            terms: &self.received.terms,
             progress,
             lines: core.take_lines(),
             record: self.record,
@@ -167,9 +169,9 @@ impl Conversation<'_> {
             return respond.run().await;
         };
         progress.uploading.set(true);
-        let from = Reader { source, watch: client_watch, limit: Some(core.times.body_idle) };
-        let to = Writer { sink: &mut socket.sink, watch, limit: core.times.upstream_idle };
-        let upload = self.admitted.upload.run(core, from, to, progress);
+        let from = Reader { source, watch: client_watch, limit: Some(times.body_idle) };
+        let to = Writer { sink: &mut socket.sink, watch, limit: times.upstream_idle };
+        let upload = self.admitted.upload.run(core, from, to, times, progress);
         Box::pin(beside(respond.run(), upload)).await
     }
 
@@ -182,14 +184,14 @@ impl Conversation<'_> {
             Some(authority) => authority.within(bytes),
             None => fields.first(Name::Host).unwrap_or_default(),
         };
-        let own_name = core.upstream_host || asked_host.is_empty();
+        let own_name = received.terms.snapshot.upstream_host || asked_host.is_empty();
         let edits = RequestEdits {
             target: admitted.head.target.origin_form(bytes, admitted.head.method),
             host: if own_name { endpoint.authority.as_bytes() } else { asked_host },
             client: peer.address(),
             trusted: peer.trusted,
             forwarded_host: asked_host,
-            via: core.via.as_bytes(),
+            via: received.terms.via(),
             request_id: record.request_id.bytes(received),
             body: admitted.body,
             expects_continue: admitted.expects_continue,
@@ -212,10 +214,10 @@ impl Conversation<'_> {
 
     /// Passes the switch of protocols on, and then everything else.
     async fn tunnel(&mut self, mut connection: Connection, head: Buffer, rest: Buffer) {
-        let core = self.core;
+        let (core, times) = (self.core, self.received.terms.times);
         self.progress.responding.set(true);
         let Some(Client { socket, watch, .. }) = self.client.as_deref_mut() else { return };
-        let mut writer = Writer { sink: &mut socket.sink, watch, limit: core.times.write_idle };
+        let mut writer = Writer { sink: &mut socket.sink, watch, limit: times.write_idle };
         if writer.write_all(head).await.is_err() {
             self.record.reason = Reason::ClientClosed;
             return;
@@ -223,7 +225,7 @@ impl Conversation<'_> {
         let theirs = (&mut connection.socket, &connection.watch);
         let sent_ahead = self.admitted.upload.rest();
         (self.record.reason, self.record.bytes) =
-            tunnel::run(core, (socket, watch), theirs, sent_ahead, rest).await;
+            tunnel::run(core, (socket, watch), theirs, sent_ahead, rest, times.tunnel_idle).await;
     }
 }
 

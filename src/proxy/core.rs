@@ -2,53 +2,23 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
-use crate::cache::freshness::Defaults;
-use crate::cache::policy::Grace;
+use super::inlet::Inlet;
+use super::snapshot::Snapshot;
 use crate::cache::purge::{Purge, Round};
 use crate::cache::store::Store;
 use crate::clock::{Clock, Moment};
-use crate::config::{CacheSettings, Settings};
 use crate::error::Reason;
-use crate::filter::trust::TrustedProxies;
 use crate::http::FieldLine;
 use crate::http::date::RenderedDate;
-use crate::limits::{HeadLimits, ListenerLimits, UpstreamLimits};
 use crate::net::deadline::TICK;
 use crate::net::parking::ParkingLot;
 use crate::net::{BufferPool, Deadlines, Ticks};
 use crate::observe::{Counters, Format};
 use crate::upstream::balance::RoundRobin;
 use crate::upstream::{Connection, Endpoint, Pool, connect};
-
-/// The limits on time, in ticks.
-pub(crate) struct TickLimits {
-    pub(crate) head: Ticks,
-    pub(crate) body_idle: Ticks,
-    pub(crate) keep_alive: Ticks,
-    pub(crate) write_idle: Ticks,
-    pub(crate) first_byte: Ticks,
-    pub(crate) upstream_idle: Ticks,
-    pub(crate) pool_idle: Ticks,
-    pub(crate) tunnel_idle: Ticks,
-}
-
-impl TickLimits {
-    fn new(client: &ListenerLimits, upstream: &UpstreamLimits) -> TickLimits {
-        TickLimits {
-            head: Ticks::of(client.head_time),
-            body_idle: Ticks::of(client.body_idle),
-            keep_alive: Ticks::of(client.keep_alive),
-            write_idle: Ticks::of(client.write_idle),
-            first_byte: Ticks::of(upstream.first_byte),
-            upstream_idle: Ticks::of(upstream.idle),
-            pool_idle: Ticks::of(upstream.pool_idle),
-            tunnel_idle: Ticks::of(client.tunnel_idle),
-        }
-    }
-}
 
 /// The access log of one core: lines gather here until they are carried out.
 pub(crate) struct LogBatch {
@@ -79,29 +49,6 @@ impl LogBatch {
     }
 }
 
-/// The cache, as far as this core goes.
-pub(crate) struct CachePart {
-    pub(crate) store: Rc<Store>,
-    pub(crate) defaults: Defaults,
-    pub(crate) grace: Grace,
-    pub(crate) response_bytes_max: usize,
-    pub(crate) wait: Duration,
-}
-
-impl CachePart {
-    /// The part of the core with that place.
-    pub(crate) fn new(settings: &CacheSettings, store: Rc<Store>) -> CachePart {
-        let grace_s = settings.grace.map_or(0, |grace| grace.as_secs());
-        CachePart {
-            defaults: Defaults { ttl_s: settings.ttl.map(|ttl| ttl.as_secs()) },
-            grace: Grace { stale_while_revalidate_s: grace_s, stale_if_error_s: grace_s },
-            response_bytes_max: settings.response_bytes_max.min(store.response_bytes_max()),
-            wait: settings.wait,
-            store,
-        }
-    }
-}
-
 /// So many lists of field lines are kept for later.
 const LINES_KEPT_MAX: usize = 1024;
 
@@ -110,21 +57,16 @@ const TEXT_BYTES_KEPT_MAX: usize = 1024;
 
 /// Everything that belongs to one core.
 pub(crate) struct Core {
-    pub(crate) head: HeadLimits,
-    pub(crate) client: ListenerLimits,
-    pub(crate) upstream: UpstreamLimits,
-    pub(crate) times: TickLimits,
-    pub(crate) via: String,
-    pub(crate) trace: bool,
-    pub(crate) upstream_host: bool,
-    pub(crate) trusted: TrustedProxies,
+    /// The configuration for what begins now.
+    snapshot: RefCell<Rc<Snapshot>>,
     pub(crate) buffers: BufferPool,
     pub(crate) deadlines: Rc<Deadlines>,
-    pub(crate) lot: ParkingLot,
+    pub(crate) lot: ParkingLot<(SocketAddr, Rc<Inlet>)>,
     pub(crate) pool: Pool,
     pub(crate) counters: Counters,
     pub(crate) log: LogBatch,
-    pub(crate) cache: Option<CachePart>,
+    /// This core's part of the cache, if there is one.
+    pub(crate) store: Option<Rc<Store>>,
     pub(crate) clock: Clock,
     pub(crate) random: RefCell<fastrand::Rng>,
     pub(crate) date: RefCell<RenderedDate>,
@@ -150,45 +92,39 @@ impl Core {
     /// No descriptor is left for the parking lot.
     pub(crate) fn new(
         place: usize,
-        settings: &Settings,
+        snapshot: Rc<Snapshot>,
+        log: Format,
         endpoints: Rc<[Endpoint]>,
-        cache: Option<CachePart>,
+        store: Option<Rc<Store>>,
     ) -> io::Result<Core> {
         let clock = Clock::default();
-        let (client, upstream) = (settings.listeners[0].limits.clone(), settings.upstreams[0].limits.clone());
-        let networks = settings.listeners[0].trusted.iter().filter_map(|peer| match peer {
-            crate::config::TrustedPeer::Network(network) => Some(*network),
-            crate::config::TrustedPeer::Unix => None,
-        });
         Ok(Core {
-            times: TickLimits::new(&client, &upstream),
-            trusted: TrustedProxies::new(networks.collect()),
-            head: settings.response_head,
-            via: settings.via.clone(),
-            trace: settings.trace,
-            upstream_host: settings.upstreams[0].own_host,
+            pool: Pool::new(snapshot.upstream.pool_size),
+            snapshot: RefCell::new(snapshot),
             buffers: BufferPool::new(),
             deadlines: Rc::new(Deadlines::default()),
             lot: ParkingLot::new()?,
-            pool: Pool::new(upstream.pool_size),
             counters: Counters::default(),
-            log: LogBatch { format: settings.access_log, lines: RefCell::default(), count: Cell::default() },
+            log: LogBatch { format: log, lines: RefCell::default(), count: Cell::default() },
             random: RefCell::new(fastrand::Rng::new()),
             date: RefCell::new(RenderedDate::new(clock.wall())),
             scratch: RefCell::new(Vec::with_capacity(4096)),
             lines: RefCell::default(),
             texts: RefCell::default(),
             report: RefCell::default(),
-            cache,
+            store,
             endpoints: RefCell::new(endpoints),
             cursor: RoundRobin::new(place),
             started: clock.now(),
             draining: Cell::new(false),
             connections: Cell::new(0),
             clock,
-            client,
-            upstream,
         })
+    }
+
+    /// The configuration for what begins now.
+    pub(crate) fn snapshot(&self) -> Rc<Snapshot> {
+        self.snapshot.borrow().clone()
     }
 
     /// Moves the time on: ends what is due, once a second more.
@@ -197,8 +133,8 @@ impl Core {
         let now = u32::try_from(elapsed).unwrap_or(u32::MAX / 2);
         let before = self.deadlines.now();
         self.deadlines.sweep(now);
-        if let Some(cache) = &self.cache {
-            cache.store.tick(self.clock.unix_millis());
+        if let Some(store) = &self.store {
+            store.tick(self.clock.unix_millis());
         }
         const TICKS_A_SECOND: u32 = 10;
         if now / TICKS_A_SECOND != before / TICKS_A_SECOND {
@@ -206,7 +142,7 @@ impl Core {
             for _ in 0..self.lot.expire(now) {
                 self.connection_closed();
             }
-            self.pool.expire(now, self.times.pool_idle);
+            self.pool.expire(now, Ticks::of(self.snapshot().upstream.pool_idle));
             self.buffers.trim();
         }
     }
@@ -267,13 +203,13 @@ impl Core {
         let endpoint = endpoints.get(place).ok_or(Reason::NoEndpoint)?;
         self.counters.connects.increment();
         let place = (place, self.pool.generation());
-        connect::connect(&self.deadlines, place, endpoint, self.upstream.connect).await
+        connect::connect(&self.deadlines, place, endpoint, self.snapshot().upstream.connect).await
     }
 
     /// Removes what is meant from this core, and returns how many stored responses that were.
     pub(crate) async fn purge(&self, purge: &Purge, round: Round) -> u64 {
-        match &self.cache {
-            Some(cache) => cache.store.purge(purge, round).await,
+        match &self.store {
+            Some(store) => store.purge(purge, round).await,
             None => 0,
         }
     }

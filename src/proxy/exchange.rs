@@ -11,6 +11,7 @@ use super::core::Core;
 use super::fetch::fetch;
 use super::record::{Received, Record};
 use super::refusal;
+use super::terms::Terms;
 use super::upload::Progress;
 use crate::error::Reason;
 use crate::net::Buffer;
@@ -46,12 +47,13 @@ pub(super) enum Then {
 /// Serves the request at the front of `bytes`, whose head is `head_length` long.
 pub(super) async fn run(core: &Rc<Core>, client: &mut Client, bytes: Buffer, head_length: usize) -> Outcome {
     let mut record = Record::begin(core);
-    let mut received = Received { bytes, head_length, head: None, lines: core.take_lines() };
+    let terms = Terms::of(&client.inlet);
+    let mut received = Received { bytes, head_length, head: None, lines: core.take_lines(), terms };
     let mut admitted = match admit(core, &mut received, &mut record) {
         Ok(admitted) => admitted,
         Err(reason) => return refuse(core, received, record, reason),
     };
-    let peer = client.peer;
+    let peer = client.peer.under(received.terms.listener());
     let mut caching = plan::begin(core, &peer, &received, &admitted);
     let plan = plan::plan(core, &peer, &received, &admitted, &mut caching).await;
     let mut progress = Progress::of(&admitted);

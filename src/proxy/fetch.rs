@@ -26,12 +26,13 @@ pub(super) async fn fetch(
     record: &mut Record,
 ) -> (Result<Ended, ResponseFault>, Progress) {
     let mut retries = 0;
+    let retries_max = received.terms.snapshot.upstream.retries_max;
     let mut refused = 0;
     loop {
         let progress = Progress::of(admitted);
         // Where one pooled connection was stale, the others may be too.
         let pooled = retries == 0;
-        let connection = match acquire(core, pooled, &mut refused, record).await {
+        let connection = match acquire(core, pooled, retries_max, &mut refused, record).await {
             Ok(connection) => connection,
             Err(reason) => return (Err(reason.into()), progress),
         };
@@ -49,7 +50,7 @@ pub(super) async fn fetch(
             idempotent: admitted.head.method.is_idempotent(),
             replayable: !progress.uploading.get() && !progress.responding.get(),
             retries,
-            retries_max: core.upstream.retries_max,
+            retries_max,
         };
         if !retry::may_retry(last) {
             return (Err(failure.fault), progress);
@@ -64,11 +65,12 @@ pub(super) async fn fetch(
 async fn acquire(
     core: &Core,
     pooled: bool,
+    retries_max: u32,
     refused: &mut usize,
     record: &mut Record,
 ) -> Result<Connection, Reason> {
     let endpoints = core.endpoints().len();
-    let tries_max = endpoints.min(1 + core.upstream.retries_max as usize);
+    let tries_max = endpoints.min(1 + retries_max as usize);
     // The turn is taken once: others take theirs meanwhile, and the next turn could be the same again.
     let mut place = core.choose_endpoint()?;
     loop {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::core::Core;
+use super::terms::Terms;
 use crate::cache::outcome::Outcome;
 use crate::clock::Moment;
 use crate::error::Reason;
@@ -22,6 +23,8 @@ pub(crate) struct Received {
     pub(crate) head: Option<RequestHead>,
     /// Its field lines.
     pub(crate) lines: Vec<FieldLine>,
+    /// What holds for it.
+    pub(crate) terms: Terms,
 }
 
 impl Received {

@@ -8,6 +8,7 @@ use super::core::Core;
 use super::forward::{Broken, Reader, Writer};
 use super::head::{self, HeadFault};
 use super::record::Record;
+use super::terms::Terms;
 use super::upload::Progress;
 use super::window::{frame, next_window};
 use crate::cache::key::KeyRef;
@@ -43,6 +44,7 @@ pub(super) struct Respond<'a> {
     pub(super) caching: &'a mut Caching,
     /// The request's field lines.
     pub(super) request: Fields<'a>,
+    pub(super) terms: &'a Terms,
     pub(super) progress: &'a Progress,
     pub(super) lines: Vec<FieldLine>,
     pub(super) record: &'a mut Record,
@@ -182,7 +184,7 @@ impl Respond<'_> {
         self.invalidate(&head, &window.bytes()[..head_length]).await;
         let bytes = &window.bytes()[..head_length];
         let came = Came { bytes, head: &head, lines: &self.lines, length };
-        match self.caching.judge(self.core, self.request, came) {
+        match self.caching.judge(self.core, self.terms, self.request, came) {
             Judgement::PassOn if self.client.is_some() => {}
             Judgement::PassOn => return Ok(dropped(window, false)),
             Judgement::Again => return Ok(dropped(window, true)),
@@ -220,10 +222,10 @@ impl Respond<'_> {
     /// Removes stored responses that a successful request has made wrong (RFC 9111, section 4.4), before
     /// its client can ask for them again.
     async fn invalidate(&self, head: &ResponseHead, bytes: &[u8]) {
-        let Some(cache) = &self.core.cache else { return };
+        let Some(store) = &self.core.store else { return };
         for key in self.caching.invalidated(head.status, Fields::new(bytes, &self.lines)) {
-            let key = KeyRef { hash: cache.store.hash(&key), text: &key };
-            Box::pin(cache.store.invalidate(key)).await;
+            let key = KeyRef { hash: store.hash(&key), text: &key };
+            Box::pin(store.invalidate(key)).await;
         }
     }
 
@@ -238,14 +240,15 @@ impl Respond<'_> {
         persists: bool,
     ) -> Result<Responded, ResponseFault> {
         self.core.give_back_lines(std::mem::take(&mut self.lines));
-        let (Some(cache), Some(mut ticket)) = (&self.core.cache, self.caching.ticket.take()) else {
+        let (Some(store), Some(mut ticket)) = (&self.core.store, self.caching.ticket.take()) else {
             return Ok(dropped(window, false));
         };
         window.consume(head_length);
         let reading = ticket.reading();
         let key = (self.caching.key.clone(), self.caching.hash);
         let decoder = Decoder::new(length);
-        let mut pump = Pump::new(heads.kept, decoder, ticket, key, persists);
+        let mut pump =
+            Pump::new(heads.kept, decoder, ticket, key, persists, self.caching.rules.response_bytes_max);
         let step = match pump.decoder.step(window.bytes_mut()) {
             Ok(step) => step,
             Err(fault) => {
@@ -255,10 +258,10 @@ impl Respond<'_> {
             }
         };
         let overrun = step.consumed < window.len();
-        pump.take(cache, &window.bytes()[step.data]);
+        pump.take(store, &window.bytes()[step.data]);
         let source = Source::Fill(heads.own, reading);
         if pump.decoder.is_done() {
-            pump.finish(cache);
+            pump.finish(store);
             let reusable = persists && !overrun;
             return Ok(Responded { last: window, after: After::Serve { source, reusable } });
         }
@@ -269,23 +272,28 @@ impl Respond<'_> {
     async fn final_head(&mut self) -> Result<(ResponseHead, usize, Buffer), ResponseFault> {
         let mut rest = None;
         for interims in 0..=INTERIM_RESPONSES_MAX {
-            let (core, watch) = (self.core, self.upstream.watch);
+            let (core, watch, times) = (self.core, self.upstream.watch, self.terms.times);
             let mut reads = u32::from(rest.is_some());
-            let (result, mut buffer) =
-                head::receive(self.upstream.source, &core.buffers, &core.head, rest, || {
+            let (result, mut buffer) = head::receive(
+                self.upstream.source,
+                &core.buffers,
+                &self.terms.snapshot.response_head,
+                rest,
+                || {
                     // The first waits for the first byte; from then on the rest of the head has one limit.
                     if reads == 1 {
-                        watch.read_within(core.times.upstream_idle);
+                        watch.read_within(times.upstream_idle);
                     }
                     reads += 1;
-                })
-                .await;
+                },
+            )
+            .await;
             watch.clear_read();
             let length =
                 result.map_err(|fault| self.head_fault(&fault, interims == 0 && buffer.is_empty()))?;
             let bytes = &buffer.bytes()[..length];
-            let head =
-                response::parse(bytes, &core.head, &mut self.lines).map_err(|fault| fault.in_response())?;
+            let head = response::parse(bytes, &self.terms.snapshot.response_head, &mut self.lines)
+                .map_err(|fault| fault.in_response())?;
             drop_connection_options(bytes, &mut self.lines);
             if !is_interim(head.status) {
                 self.progress.answered.set(true);
@@ -299,10 +307,10 @@ impl Respond<'_> {
             if self.progress.waiting.get() && head.status == CONTINUE {
                 // The client has been asked for its content: from here on the time is its own.
                 if let Some(client) = &self.client {
-                    client.watch.read_within(core.times.body_idle);
+                    client.watch.read_within(times.body_idle);
                 }
             } else if self.progress.waiting.get() || self.progress.uploaded.get() {
-                watch.read_within(core.times.first_byte);
+                watch.read_within(times.first_byte);
             }
         }
         Err(Reason::UpstreamBadHead.into())
@@ -445,7 +453,7 @@ impl Respond<'_> {
         let mut scratch = self.core.scratch.borrow_mut();
         scratch.clear();
         let date = self.core.date.borrow();
-        let via = self.core.via.as_bytes();
+        let via = self.terms.via();
         let mut report = self.core.report.borrow_mut();
         report.clear();
         if !is_interim(head.status) {

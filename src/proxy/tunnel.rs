@@ -5,7 +5,7 @@ use super::forward::{Broken, Reader, Writer};
 use super::window::next_window;
 use crate::error::Reason;
 use crate::net::buffer::Class;
-use crate::net::{Buffer, Sink, Socket, Source, Watch};
+use crate::net::{Buffer, Sink, Socket, Source, Ticks, Watch};
 
 /// Passes bytes both ways until both have ended, one fails, or nothing moves for too long. Returns
 /// how many went to the client.
@@ -15,12 +15,13 @@ pub(super) async fn run(
     upstream: (&mut Socket, &Watch),
     from_client: Option<Buffer>,
     from_upstream: Buffer,
+    idle: Ticks,
 ) -> (Reason, u64) {
     let ((client, client_watch), (upstream, upstream_watch)) = (client, upstream);
     let touch = || {
         // Either side's deadline ends the tunnel; a byte in either direction puts both off.
-        client_watch.read_within(core.times.tunnel_idle);
-        upstream_watch.read_within(core.times.tunnel_idle);
+        client_watch.read_within(idle);
+        upstream_watch.read_within(idle);
     };
     touch();
     let there = pump(
@@ -28,6 +29,7 @@ pub(super) async fn run(
         (&mut client.source, client_watch),
         (&mut upstream.sink, upstream_watch),
         from_client.unwrap_or_else(|| core.buffers.take(Class::Small)),
+        idle,
         touch,
     );
     let back = pump(
@@ -35,6 +37,7 @@ pub(super) async fn run(
         (&mut upstream.source, upstream_watch),
         (&mut client.sink, client_watch),
         from_upstream,
+        idle,
         touch,
     );
     let ((there, _), (back, bytes)) = both(there, back).await;
@@ -48,11 +51,12 @@ async fn pump(
     (source, source_watch): (&mut Source, &Watch),
     (sink, sink_watch): (&mut Sink, &Watch),
     mut window: Buffer,
+    idle: Ticks,
     touch: impl Fn(),
 ) -> (Broken, u64) {
     let mut bytes = 0;
     let mut reader = Reader { source, watch: source_watch, limit: None };
-    let mut writer = Writer { sink, watch: sink_watch, limit: core.times.tunnel_idle };
+    let mut writer = Writer { sink, watch: sink_watch, limit: idle };
     let broken = loop {
         let count = window.len();
         bytes += count as u64;

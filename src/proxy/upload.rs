@@ -6,13 +6,13 @@ use std::ops::Range;
 use super::admit::Admitted;
 use super::core::Core;
 use super::forward::{Broken, Reader, Writer};
+use super::snapshot::ExchangeTimes;
 use super::task;
 use super::window::{frame, next_window};
 use crate::error::Reason;
 use crate::h1::BodyLength;
 use crate::h1::body::{BadBody, Decoder, Encoder};
 use crate::h1::chunked::PREFIX_BYTES_MAX;
-use crate::limits::ListenerLimits;
 use crate::net::Buffer;
 use crate::net::buffer::Class;
 
@@ -63,10 +63,9 @@ pub(super) enum UploadFault {
 }
 
 impl Upload {
-    /// Content of that length, of which nothing has been looked at yet.
-    pub(super) fn new(length: BodyLength, limits: &ListenerLimits) -> Upload {
+    /// Content of that length, of which nothing has been looked at yet, and so many bytes of which are passed on.
+    pub(super) fn new(length: BodyLength, taken_max: u64) -> Upload {
         let encoder = if length == BodyLength::Chunked { Encoder::Chunked } else { Encoder::Plain };
-        let taken_max = limits.body_bytes_max.unwrap_or(u64::MAX);
         Upload { decoder: Decoder::new(length), encoder, taken: 0, taken_max, rest: None }
     }
 
@@ -122,6 +121,7 @@ impl Upload {
         core: &Core,
         mut client: Reader<'_>,
         mut upstream: Writer<'_>,
+        times: ExchangeTimes,
         progress: &Progress,
     ) -> Result<(), UploadFault> {
         let mut window = core.buffers.take(Class::Small);
@@ -133,7 +133,7 @@ impl Upload {
         while !self.is_done() {
             window = next_window(&core.buffers, window, last, self.decoder.remaining());
             let (result, back) = client.read(window).await;
-            client.limit = Some(core.times.body_idle);
+            client.limit = Some(times.body_idle);
             if progress.waiting.replace(false) && !progress.answered.get() {
                 // It goes on by itself, so the upstream has time until it has everything.
                 upstream.watch.clear_read();
@@ -164,7 +164,7 @@ impl Upload {
         }
         progress.uploaded.set(true);
         if !progress.answered.get() {
-            upstream.watch.read_within(core.times.first_byte);
+            upstream.watch.read_within(times.first_byte);
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ use crate::net::deadline::TICK;
 use crate::net::listener::Listener;
 use crate::observe::Totals;
 use crate::proxy::guard::{guarded, message};
-use crate::proxy::{self, CachePart, Core};
+use crate::proxy::{self, Core, Inlet, Snapshot};
 use crate::upstream::Endpoint;
 
 /// How long accept is left alone after it failed, mostly for want of descriptors.
@@ -126,23 +126,22 @@ fn run(setup: Setup) -> Result<Totals, String> {
         let settings = setup.settings;
         let drain = settings.drain;
         let endpoints = setup.endpoints.iter().cloned().collect();
-        let cache = settings.cache.clone().zip(setup.cache).map(|(settings, shared)| {
-            let store = Store::new(shared, setup.place, Clock::default().unix_millis());
-            CachePart::new(&settings, store)
-        });
-        let core = Rc::new(Core::new(setup.place, &settings, endpoints, cache).map_err(fail)?);
+        let store = setup.cache.map(|shared| Store::new(shared, setup.place, Clock::default().unix_millis()));
+        let snapshot = Rc::new(Snapshot::new(&settings));
+        let inlet = Rc::new(Inlet::new(snapshot.clone(), 0));
+        let core =
+            Rc::new(Core::new(setup.place, snapshot, settings.access_log, endpoints, store).map_err(fail)?);
         // Shared on this core only: a clone for each connection must not touch memory of other cores.
         let events = Rc::new(setup.events);
         let mut listeners = Vec::with_capacity(setup.sockets.len());
         for socket in setup.sockets {
             let listener = Rc::new(Listener::new(socket, nonblocking).map_err(fail)?);
-            monoio::spawn(accept(core.clone(), listener.clone(), events.clone()));
-            listeners.push(listener);
+            monoio::spawn(accept(core.clone(), listener.clone(), inlet.clone(), events.clone()));
+            listeners.push((listener, inlet.clone()));
         }
         monoio::spawn(attend_parked(core.clone(), events.clone()));
         monoio::spawn(tick(core.clone(), setup.log.clone()));
-        if let Some(cache) = &core.cache {
-            let store = cache.store.clone();
+        if let Some(store) = core.store.clone() {
             monoio::spawn(async move { store.attend().await });
         }
         let _ = events.send(Event::Started(in_use));
@@ -172,9 +171,9 @@ async fn obey(core: &Core, orders: &flume::Receiver<Order>) {
 fn report(core: &Core) -> Report {
     let mut report = Report { connections: core.connections(), ..Report::default() };
     report.totals.add(&core.counters);
-    if let Some(cache) = &core.cache {
-        report.cache_bytes = cache.store.held();
-        (report.cache_entries, report.cache_evicted) = cache.store.entries();
+    if let Some(store) = &core.store {
+        report.cache_bytes = store.held();
+        (report.cache_entries, report.cache_evicted) = store.entries();
     }
     report
 }
@@ -187,14 +186,14 @@ async fn purge_here(core: &Core, purge: &Purge, round: Round, done: &flume::Send
 /// Stops accepting, lets what is in flight end, and gives up on the rest when the time is over.
 async fn stop(
     core: &Rc<Core>,
-    listeners: &[Rc<Listener>],
+    listeners: &[(Rc<Listener>, Rc<Inlet>)],
     drain: Duration,
     orders: &flume::Receiver<Order>,
     events: &Rc<flume::Sender<Event>>,
 ) {
-    for listener in listeners {
+    for (listener, inlet) in listeners {
         // Those who are in the backlog have been told that they are connected.
-        let _ = listener.accept_batch(|fd, peer| begin(core, fd, peer, events));
+        let _ = listener.accept_batch(|fd, peer| begin(core, fd, (peer, inlet.clone()), events));
         listener.stop();
     }
     core.drain();
@@ -203,7 +202,7 @@ async fn stop(
     while core.clock.now().since(started) < drain {
         if core.connections() == 0 {
             // Clients of other cores may wait for what this one owns or fetches.
-            let store = core.cache.as_ref().map(|cache| &cache.store);
+            let store = core.store.as_ref();
             if let Some(store) = store.filter(|_| !std::mem::replace(&mut rests, true)) {
                 store.rest();
             }
@@ -226,14 +225,16 @@ async fn stop(
 }
 
 /// Takes connections for as long as the worker accepts any.
-async fn accept(core: Rc<Core>, listener: Rc<Listener>, events: Rc<flume::Sender<Event>>) {
+async fn accept(core: Rc<Core>, listener: Rc<Listener>, inlet: Rc<Inlet>, events: Rc<flume::Sender<Event>>) {
     let mut failing = false;
     loop {
         let ready = listener.readable().await;
         if core.is_draining() {
             return;
         }
-        match ready.and_then(|()| listener.accept_batch(|fd, peer| begin(&core, fd, peer, &events))) {
+        match ready
+            .and_then(|()| listener.accept_batch(|fd, peer| begin(&core, fd, (peer, inlet.clone()), &events)))
+        {
             Ok(()) => failing = false,
             Err(error) => {
                 core.counters.accept_errors.increment();
@@ -247,14 +248,19 @@ async fn accept(core: Rc<Core>, listener: Rc<Listener>, events: Rc<flume::Sender
 }
 
 /// Counts a new connection and gives it a task.
-fn begin(core: &Rc<Core>, fd: OwnedFd, peer: SocketAddr, events: &Rc<flume::Sender<Event>>) {
+fn begin(core: &Rc<Core>, fd: OwnedFd, known: (SocketAddr, Rc<Inlet>), events: &Rc<flume::Sender<Event>>) {
     core.counters.accepted.increment();
     core.connection_opened();
-    serve(core, fd, peer, events);
+    serve(core, fd, known, events);
 }
 
-fn serve(core: &Rc<Core>, fd: OwnedFd, peer: SocketAddr, events: &Rc<flume::Sender<Event>>) {
-    spawn_guarded(core, peer, events, proxy::serve(core.clone(), fd, peer));
+fn serve(
+    core: &Rc<Core>,
+    fd: OwnedFd,
+    (peer, inlet): (SocketAddr, Rc<Inlet>),
+    events: &Rc<flume::Sender<Event>>,
+) {
+    spawn_guarded(core, peer, events, proxy::serve(core.clone(), fd, peer, inlet));
 }
 
 /// Gives a connection's future a task. A panic in it is counted and told, and hurts no other.
@@ -276,7 +282,7 @@ fn spawn_guarded(
 
 /// Brings parked connections back to life.
 async fn attend_parked(core: Rc<Core>, events: Rc<flume::Sender<Event>>) {
-    let result = core.lot.attend(|parked| serve(&core, parked.fd, parked.peer, &events)).await;
+    let result = core.lot.attend(|parked| serve(&core, parked.fd, parked.known, &events)).await;
     if let Err(error) = result {
         let _ = events.send(Event::Note(format!("idle connections can no longer be watched: {error}")));
     }
@@ -321,7 +327,10 @@ mod tests {
             let (sender, notes) = flume::unbounded();
             let settings = Settings::for_tests();
             let panics = runtime.block_on(async {
-                let core = Rc::new(Core::new(0, &settings, Rc::new([]), None).unwrap());
+                let core = Rc::new(
+                    Core::new(0, Rc::new(Snapshot::new(&settings)), settings.access_log, Rc::new([]), None)
+                        .unwrap(),
+                );
                 let events = Rc::new(sender);
                 let peer = SocketAddr::from(([192, 0, 2, 1], 7));
                 let (done, waits) = flume::bounded(1);

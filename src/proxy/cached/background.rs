@@ -12,6 +12,7 @@ use crate::proxy::core::Core;
 use crate::proxy::fetch::fetch;
 use crate::proxy::record::{Received, Record};
 use crate::proxy::task;
+use crate::proxy::terms::Terms;
 
 /// A validation that has not come back for so long may be begun again.
 const AGAIN_MS: u64 = 5_000;
@@ -32,13 +33,13 @@ pub(in crate::proxy) fn validate(
     let mut bytes = core.buffers.take(Class::fitting(head.len()));
     let fits = bytes.append(head);
     debug_assert!(fits, "what was in one buffer fits into another");
-    task::spawn(core, run(core.clone(), *peer, bytes));
+    task::spawn(core, run(core.clone(), *peer, bytes, received.terms.clone()));
 }
 
-async fn run(core: Rc<Core>, peer: Peer, bytes: Buffer) {
+async fn run(core: Rc<Core>, peer: Peer, bytes: Buffer, terms: Terms) {
     let mut record = Record::begin_beside();
     let head_length = bytes.len();
-    let mut received = Received { bytes, head_length, head: None, lines: core.take_lines() };
+    let mut received = Received { bytes, head_length, head: None, lines: core.take_lines(), terms };
     // It was admitted before, and nothing has changed since.
     let Ok(mut admitted) = admit(&core, &mut received, &mut record) else { return };
     let mut caching = plan::begin(&core, &peer, &received, &admitted);

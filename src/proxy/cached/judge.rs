@@ -11,6 +11,7 @@ use crate::cache::freshness;
 use crate::cache::outcome::{Outcome, Report};
 use crate::cache::policy::{self, Asked, NotStored, Storing};
 use crate::cache::shard::Entry;
+use crate::cache::store::Store;
 use crate::cache::store::Ticket;
 use crate::cache::stored::{self, Head, Making, Stored};
 use crate::cache::vary;
@@ -19,7 +20,8 @@ use crate::h1::encode::KeptEdits;
 use crate::h1::{BodyLength, ResponseHead, response};
 use crate::http::{FieldLine, Fields, Method, Name};
 use crate::limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, HeadLimits};
-use crate::proxy::core::{CachePart, Core};
+use crate::proxy::core::Core;
+use crate::proxy::terms::Terms;
 
 /// A response's head as it came.
 #[derive(Clone, Copy)]
@@ -34,6 +36,15 @@ impl<'a> Came<'a> {
     fn fields(&self) -> Fields<'a> {
         Fields::new(self.bytes, self.lines)
     }
+}
+
+/// The request whose response is judged, and where.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    core: &'a Core,
+    store: &'a Store,
+    terms: &'a Terms,
+    request: Fields<'a>,
 }
 
 /// Statuses of an origin that has failed (RFC 5861, section 4).
@@ -57,12 +68,19 @@ const fn speaks_of_the_request(status: u16) -> bool {
 
 impl Caching {
     /// Decides what becomes of a response.
-    pub(in crate::proxy) fn judge(&mut self, core: &Core, request: Fields<'_>, came: Came<'_>) -> Judgement {
-        let Some(cache) = &core.cache else { return Judgement::PassOn };
+    pub(in crate::proxy) fn judge(
+        &mut self,
+        core: &Core,
+        terms: &Terms,
+        request: Fields<'_>,
+        came: Came<'_>,
+    ) -> Judgement {
+        let Some(store) = &core.store else { return Judgement::PassOn };
+        let case = Case { core, store, terms, request };
         let status = came.head.status;
         if let Some((entry, index)) = self.validating.clone() {
             if status == 304 {
-                return self.validated(core, cache, request, came, (&entry, index));
+                return self.validated(case, came, (&entry, index));
             }
             if is_failure(status)
                 && let Some(source) = self.stand_in(core)
@@ -78,21 +96,21 @@ impl Caching {
         }
         let superseded = self.validating.take();
         if self.method == Method::Head {
-            self.described(core, cache, request, came, superseded);
+            self.described(case, came, superseded);
             return Judgement::PassOn;
         }
         if self.ticket.is_none() {
             return Judgement::PassOn;
         }
         let asked = self.asked();
-        let times = self.times(core);
-        let storing = match policy::storable(asked, status, came.fields(), times, cache.defaults) {
-            Ok(_) if is_too_large(came.length, cache) => Err("too-large"),
+        let times = self.times(case.core);
+        let storing = match policy::storable(asked, status, came.fields(), times, self.rules.defaults) {
+            Ok(_) if is_too_large(came.length, self.rules.response_bytes_max) => Err("too-large"),
             Ok(storing) => Ok(storing),
             Err(why) => Err(why.name()),
         };
         let heads = storing.and_then(|storing| {
-            let heads = self.make_heads(core, cache, request, came, &storing, true);
+            let heads = self.make_heads(case, came, &storing, true);
             heads.map(|heads| (heads, storing)).ok_or("no-room")
         });
         match heads {
@@ -157,14 +175,7 @@ impl Caching {
 
     /// The origin describes in answer to HEAD what it would send to GET. A stored response that agrees is
     /// freshened, one that does not is stale (RFC 9111, section 4.3.5).
-    fn described(
-        &mut self,
-        core: &Core,
-        cache: &CachePart,
-        request: Fields<'_>,
-        came: Came<'_>,
-        stored: Option<(Rc<Entry>, usize)>,
-    ) {
+    fn described(&mut self, case: Case<'_>, came: Came<'_>, stored: Option<(Rc<Entry>, usize)>) {
         let Some(ticket) = self.ticket.take() else { return };
         let stored = stored.as_ref().and_then(|(entry, index)| entry.variants.get(*index));
         let Some(stored) = stored.filter(|_| came.head.status == 200) else { return ticket.ended_unkept() };
@@ -173,11 +184,11 @@ impl Caching {
         let agrees = stored.head.status == 200
             && conditional::agrees(came.fields(), stored.head.validators())
             && came.fields().first(Name::ContentLength).is_none_or(|said| said == length);
-        let freshened = if agrees { self.freshen(core, cache, request, came, stored).ok() } else { None };
+        let freshened = if agrees { self.freshen(case, came, stored).ok() } else { None };
         let weight = stored.head.text().len();
         let head = freshened
             .map(|heads| heads.kept)
-            .or_else(|| cache.store.make(weight, |ledger| stored.head.softly_purged(ledger)));
+            .or_else(|| case.store.make(weight, |ledger| stored.head.softly_purged(ledger)));
         match head {
             Some(head) => ticket.keep(self.key(), Stored { head, body: stored.body.clone() }),
             None => ticket.ended_unkept(),
@@ -185,14 +196,7 @@ impl Caching {
     }
 
     /// The origin says that a stored response is still good (RFC 9111, section 4.3.4).
-    fn validated(
-        &mut self,
-        core: &Core,
-        cache: &CachePart,
-        request: Fields<'_>,
-        came: Came<'_>,
-        (entry, own): (&Rc<Entry>, usize),
-    ) -> Judgement {
+    fn validated(&mut self, case: Case<'_>, came: Came<'_>, (entry, own): (&Rc<Entry>, usize)) -> Judgement {
         self.validating = None;
         let Some(index) = confirmed(came.fields(), entry, own) else {
             // It speaks of something else: ask for the whole.
@@ -203,8 +207,8 @@ impl Caching {
         let fwd = self.report.and_then(|report| report.fwd);
         let mut report =
             Report { fwd_status: Some(came.head.status), ..Report::of(Outcome::Revalidated, fwd) };
-        let times = self.times(core);
-        let freshened = self.freshen(core, cache, request, came, stored);
+        let times = self.times(case.core);
+        let freshened = self.freshen(case, came, stored);
         // What the origin wants to have forgotten is not kept as it was.
         let forbidden = matches!(freshened, Err(Unkept::Policy(NotStored::Private | NotStored::NoStore)));
         let freshened = freshened.ok();
@@ -232,14 +236,7 @@ impl Caching {
     }
 
     /// A stored head with the fields of a 304 in it.
-    fn freshen(
-        &mut self,
-        core: &Core,
-        cache: &CachePart,
-        request: Fields<'_>,
-        came: Came<'_>,
-        stored: &Stored,
-    ) -> Result<Heads, Unkept> {
+    fn freshen(&mut self, case: Case<'_>, came: Came<'_>, stored: &Stored) -> Result<Heads, Unkept> {
         let text = stored::freshened(&stored.head, came.fields());
         let limits = HeadLimits {
             head_bytes_max: HEAD_BYTES_CEILING,
@@ -256,16 +253,16 @@ impl Caching {
             length: BodyLength::Known(stored.body.length()),
         };
         // A lifetime that was stated together with the content says nothing of a cookie that comes now.
-        let times = self.times(core);
+        let times = self.times(case.core);
         let keeps_cookies = came.fields().first(Name::SetCookie).is_none()
             || policy::states_lifetime(head.status, came.fields(), times);
         let kept = without_withheld(merged, keeps_cookies);
         let kept = Came { lines: kept.as_deref().unwrap_or(&lines), ..merged };
         // What may not be stored any more is used this once.
         let asked = Asked { method: Method::Get, ..self.asked() };
-        let storing = policy::storable(asked, head.status, kept.fields(), times, cache.defaults);
+        let storing = policy::storable(asked, head.status, kept.fields(), times, self.rules.defaults);
         let storing = storing.map_err(Unkept::Policy)?;
-        self.make_heads(core, cache, request, merged, &storing, keeps_cookies).ok_or(Unkept::NoRoom)
+        self.make_heads(case, merged, &storing, keeps_cookies).ok_or(Unkept::NoRoom)
     }
 
     /// The head that is kept, and the one for the client whose request it answers: they differ in the fields
@@ -273,48 +270,39 @@ impl Caching {
     /// sections 5.2.2.4 and 5.2.2.7), and in cookies, where those are not to be kept.
     fn make_heads(
         &mut self,
-        core: &Core,
-        cache: &CachePart,
-        request: Fields<'_>,
+        case: Case<'_>,
         came: Came<'_>,
         storing: &Storing,
         keeps_cookies: bool,
     ) -> Option<Heads> {
-        let own = self.make_head(core, cache, request, came, storing)?;
+        let own = self.make_head(case, came, storing)?;
         let kept = match without_withheld(came, keeps_cookies) {
-            Some(lines) => self.make_head(core, cache, request, Came { lines: &lines, ..came }, storing)?,
+            Some(lines) => self.make_head(case, Came { lines: &lines, ..came }, storing)?,
             None => own.clone(),
         };
         Some(Heads { kept, own })
     }
 
-    fn make_head(
-        &mut self,
-        core: &Core,
-        cache: &CachePart,
-        request: Fields<'_>,
-        came: Came<'_>,
-        storing: &Storing,
-    ) -> Option<Arc<Head>> {
+    fn make_head(&mut self, case: Case<'_>, came: Came<'_>, storing: &Storing) -> Option<Arc<Head>> {
         let mut names = Vec::new();
         vary::names(came.fields(), &mut names).ok()?;
         let length = match came.length {
             BodyLength::Known(length) => Some(length),
             _ => None,
         };
-        let selecting = self.select(&names, request);
-        let date = core.date.borrow();
+        let selecting = self.select(&names, case.request);
+        let date = case.core.date.borrow();
         let making = Making {
             bytes: came.bytes,
             head: came.head,
             fields: came.fields(),
             storing,
-            edits: KeptEdits { via: core.via.as_bytes(), date: date.as_bytes() },
+            edits: KeptEdits { via: case.terms.via(), date: date.as_bytes() },
             length,
             vary: &names,
             selecting,
         };
-        cache.store.make(2 * came.bytes.len() + selecting.len(), |ledger| Head::new(ledger, &making))
+        case.store.make(2 * came.bytes.len() + selecting.len(), |ledger| Head::new(ledger, &making))
     }
 
     fn asked(&self) -> Asked {
@@ -342,8 +330,8 @@ fn confirmed(fields: Fields<'_>, entry: &Entry, own: usize) -> Option<usize> {
     conditional::selected_by_304(fields, validators.by_ref()).filter(|_| conditional::names_bytes(fields))
 }
 
-fn is_too_large(length: BodyLength, cache: &CachePart) -> bool {
-    matches!(length, BodyLength::Known(length) if length > cache.response_bytes_max as u64)
+fn is_too_large(length: BodyLength, most: usize) -> bool {
+    matches!(length, BodyLength::Known(length) if length > most as u64)
 }
 
 /// The field lines without those that `no-cache` and `private` name, and without cookies where those are not

@@ -24,14 +24,16 @@ use crate::cache::key::{self, KeyRef};
 use crate::cache::outcome::{self, Outcome, Report};
 use crate::cache::policy;
 use crate::cache::shard::Entry;
+use crate::cache::store::Store;
 use crate::cache::store::Ticket;
 use crate::cache::stored::Head;
 use crate::cache::vary;
 use crate::error::Reason;
 use crate::http::target::OriginForm;
 use crate::http::{Fields, Method, Name};
-use crate::proxy::core::{CachePart, Core};
+use crate::proxy::core::Core;
 use crate::proxy::record::Received;
+use crate::proxy::snapshot::CacheRules;
 
 /// See the module.
 pub(in crate::proxy) struct Caching {
@@ -43,6 +45,7 @@ pub(in crate::proxy) struct Caching {
     /// Whether it has credentials.
     pub(in crate::proxy) authorized: bool,
     pub(in crate::proxy) method: Method,
+    pub(in crate::proxy) rules: CacheRules,
     /// What selects among the responses of the key beyond the fields that Vary names: the scheme, and the
     /// host that a trusted proxy in front was asked for. Then, behind [`Caching::implicit`] bytes, room for
     /// what Vary names.
@@ -99,6 +102,7 @@ impl Caching {
             directives: RequestDirectives::default(),
             authorized: false,
             method,
+            rules: CacheRules::OFF,
             selecting: Vec::new(),
             implicit: 0,
             report: None,
@@ -115,11 +119,12 @@ impl Caching {
     /// For a request, whatever becomes of it.
     pub(in crate::proxy) fn new(
         core: &Core,
-        cache: &CachePart,
+        store: &Store,
         received: &Received,
         method: Method,
         (authority, target): (&[u8], OriginForm<'_>),
         trusted: bool,
+        rules: CacheRules,
     ) -> Caching {
         let fields = received.fields();
         let mut text = core.take_text();
@@ -136,11 +141,15 @@ impl Caching {
         }
         let now_ms = core.clock.unix_millis();
         Caching {
-            hash: cache.store.hash(&text),
+            hash: store.hash(&text),
             key: text,
             directives: RequestDirectives::of(fields),
             authorized: fields.first(Name::Authorization).is_some(),
             method,
+            rules: CacheRules {
+                response_bytes_max: rules.response_bytes_max.min(store.response_bytes_max()),
+                ..rules
+            },
             implicit: selecting.len(),
             selecting,
             report: Some(Report::of(Outcome::Bypass, None)),
@@ -243,11 +252,10 @@ impl Caching {
 
     /// The stored response that may stand in for an origin that has failed (RFC 5861, section 4).
     pub(in crate::proxy) fn stand_in(&mut self, core: &Core) -> Option<Source> {
-        let cache = core.cache.as_ref()?;
         let (entry, index) = self.validating.take()?;
         let usage = &entry.variants.get(index)?.head.usage;
         let now_ms = core.clock.unix_millis();
-        if self.insists() || !policy::usable_on_error(usage, now_ms, &cache.grace) {
+        if self.insists() || !policy::usable_on_error(usage, now_ms, &self.rules.grace) {
             return None;
         }
         let fwd = self.report.and_then(|report| report.fwd);

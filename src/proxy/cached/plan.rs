@@ -11,12 +11,13 @@ use crate::cache::outcome::{Forward, Outcome, Report};
 use crate::cache::policy::{self, Bypass, Eligibility, Use, Why};
 use crate::cache::purge::Moment;
 use crate::cache::shard::Entry;
+use crate::cache::store::Store;
 use crate::cache::store::{Begin, Found};
 use crate::error::Reason;
 use crate::http::{Fields, Method, Name};
 use crate::proxy::admit::Admitted;
 use crate::proxy::connection::Peer;
-use crate::proxy::core::{CachePart, Core};
+use crate::proxy::core::Core;
 use crate::proxy::record::Received;
 
 /// See the module.
@@ -48,7 +49,7 @@ enum Needs {
 #[derive(Clone, Copy)]
 pub(in crate::proxy) struct Planning<'a> {
     core: &'a Rc<Core>,
-    cache: &'a CachePart,
+    store: &'a Store,
     peer: &'a Peer,
     received: &'a Received,
     request: Fields<'a>,
@@ -57,14 +58,22 @@ pub(in crate::proxy) struct Planning<'a> {
 /// Begins what the cache has to do with a request.
 pub(in crate::proxy) fn begin(core: &Core, peer: &Peer, received: &Received, admitted: &Admitted) -> Caching {
     let method = admitted.head.method;
-    let Some(cache) = &core.cache else { return Caching::off(method) };
+    let Some(store) = &core.store else { return Caching::off(method) };
     let bytes = received.head_bytes();
     let authority = match admitted.head.target.authority() {
         Some(authority) => authority.within(bytes),
         None => received.fields().first(Name::Host).unwrap_or_default(),
     };
     let target = admitted.head.target.origin_form(bytes, method);
-    Caching::new(core, cache, received, method, (authority, target), peer.trusted)
+    Caching::new(
+        core,
+        store,
+        received,
+        method,
+        (authority, target),
+        peer.trusted,
+        received.terms.snapshot.cache,
+    )
 }
 
 /// Says how the request is answered.
@@ -92,15 +101,14 @@ pub(in crate::proxy) async fn plan(
             Needs::Fetch { .. } if caching.directives.only_if_cached => break,
             Needs::Fetch { .. } if caching.method == Method::Head => {
                 // The response fills nothing, but may freshen what is stored.
-                caching.ticket =
-                    caching.validating.is_some().then(|| planning.cache.store.alone(found.moment));
+                caching.ticket = caching.validating.is_some().then(|| planning.store.alone(found.moment));
                 return Plan::Fetch;
             }
             Needs::Fetch { alone } => alone || look == LOOKS_MAX,
         };
         let marked = found.entry.as_ref().is_some_and(|entry| entry.alone_until_ms > caching.looked_ms);
         if alone || marked {
-            caching.ticket = Some(planning.cache.store.alone(found.moment));
+            caching.ticket = Some(planning.store.alone(found.moment));
             return Plan::Fetch;
         }
         if let Some(plan) = Box::pin(planning.fetch_or_join(caching, &found)).await {
@@ -128,13 +136,13 @@ impl<'a> Planning<'a> {
         peer: &'a Peer,
         received: &'a Received,
     ) -> Option<Planning<'a>> {
-        let cache = core.cache.as_ref()?;
-        Some(Planning { core, cache, peer, received, request: received.fields() })
+        let store = core.store.as_ref()?;
+        Some(Planning { core, store, peer, received, request: received.fields() })
     }
 
     /// What is stored for the request's key. A copy will do for the first look.
     pub(in crate::proxy) async fn find(&self, caching: &Caching, copy: bool) -> Found {
-        let store = &self.cache.store;
+        let store = &self.store;
         let here = if copy || store.owns(caching.hash) { store.find_here(caching.key()) } else { None };
         match here {
             Some(found) => found,
@@ -153,9 +161,9 @@ impl<'a> Planning<'a> {
         };
         let usage = &entry.variants[index].head.usage;
         let now_ms = caching.looked_ms;
-        let grace = &self.cache.grace;
+        let grace = caching.rules.grace;
         let (outcome, ttl_s) =
-            match policy::usable(usage, &caching.directives, caching.authorized, now_ms, grace) {
+            match policy::usable(usage, &caching.directives, caching.authorized, now_ms, &grace) {
                 Use::Fresh { ttl_s } => (Outcome::Hit, ttl_s),
                 Use::StaleAllowed { ttl_s } => (Outcome::Stale, ttl_s),
                 Use::StaleWhileRevalidate { ttl_s } => {
@@ -192,12 +200,12 @@ impl<'a> Planning<'a> {
     pub(in crate::proxy) async fn begin_beside(&self, caching: &mut Caching, found: &Found) -> bool {
         let Some((entry, index)) = self.choose(caching, found) else { return false };
         let usage = &entry.variants[index].head.usage;
-        let (now_ms, grace) = (caching.looked_ms, &self.cache.grace);
-        let verdict = policy::usable(usage, &caching.directives, caching.authorized, now_ms, grace);
+        let (now_ms, grace) = (caching.looked_ms, caching.rules.grace);
+        let verdict = policy::usable(usage, &caching.directives, caching.authorized, now_ms, &grace);
         if !matches!(verdict, Use::StaleWhileRevalidate { .. }) {
             return false;
         }
-        let store = &self.cache.store;
+        let store = &self.store;
         let ticket = match caching.method {
             // Its response is for nobody else.
             Method::Head => store.alone(found.moment),
@@ -218,7 +226,7 @@ impl<'a> Planning<'a> {
         let mut names = newest.map_or(Vec::new(), |stored| stored.head.vary().to_vec());
         for _ in 0..LOOKS_MAX {
             caching.select(&names, self.request);
-            let (reading, id) = match self.cache.store.begin(caching.key(), &caching.selecting, seen).await {
+            let (reading, id) = match self.store.begin(caching.key(), &caching.selecting, seen).await {
                 Begin::Fetch(ticket) => {
                     if ticket.is_shared() {
                         // The response is for others too, so it has to come whole.
@@ -236,7 +244,7 @@ impl<'a> Planning<'a> {
                 // It is another variant that is being fetched; now it is known what it varies by.
                 Joined::Varies(by) => names = by,
                 // The first who has waited too long fetches anew, and the others wait for that.
-                Joined::Slow => self.cache.store.give_up(caching.hash, id),
+                Joined::Slow => self.store.give_up(caching.hash, id),
             }
         }
         Some(self.alone(caching, found.moment, "busy"))
@@ -244,7 +252,7 @@ impl<'a> Planning<'a> {
 
     /// Waits for what another fetches.
     async fn join(&self, caching: &mut Caching, reading: Reading, moment: Moment) -> Joined {
-        let head = match monoio::time::timeout(self.cache.wait, reading.head()).await {
+        let head = match monoio::time::timeout(caching.rules.wait, reading.head()).await {
             Ok(Ok(head)) => head,
             Ok(Err(NoHead::NotShared)) => return Joined::Plan(self.alone(caching, moment, "not-shared")),
             Ok(Err(NoHead::Failed(reason))) if reason.status() != 0 => {
@@ -265,8 +273,8 @@ impl<'a> Planning<'a> {
         }
         let now_ms = self.core.clock.unix_millis();
         let usage = &head.usage;
-        let grace = &self.cache.grace;
-        match policy::usable(usage, &caching.directives, caching.authorized, now_ms, grace) {
+        let grace = caching.rules.grace;
+        match policy::usable(usage, &caching.directives, caching.authorized, now_ms, &grace) {
             Use::Fresh { ttl_s } => {
                 let report = caching.report.unwrap_or(Report::of(Outcome::Miss, None));
                 caching.report = Some(Report { collapsed: true, ttl_s: Some(ttl_s), ..report });
@@ -282,7 +290,7 @@ impl<'a> Planning<'a> {
         if let Some(report) = &mut caching.report {
             report.detail = Some(detail);
         }
-        caching.ticket = Some(self.cache.store.alone(moment));
+        caching.ticket = Some(self.store.alone(moment));
         Plan::Fetch
     }
 }

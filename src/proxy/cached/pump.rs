@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::key::KeyRef;
+use crate::cache::store::Store;
 use crate::cache::store::Ticket;
 use crate::cache::stored::{Body, Head, Segment, Stored};
 use crate::error::Reason;
 use crate::h1::body::{BadBody, Decoder, Encoder};
 use crate::net::buffer::Class;
 use crate::net::{Buffer, Ticks};
-use crate::proxy::core::{CachePart, Core};
+use crate::proxy::core::Core;
 use crate::proxy::forward::{Broken, Reader};
 use crate::proxy::window::next_window;
 use crate::upstream::Connection;
@@ -45,6 +46,8 @@ pub(in crate::proxy) struct Pump {
     pub(in crate::proxy) hash: u64,
     /// Whether the upstream's connection can serve again after it.
     pub(in crate::proxy) persists: bool,
+    /// The largest response that is stored.
+    response_bytes_max: usize,
     segments: Segments,
 }
 
@@ -62,10 +65,10 @@ struct Segments {
 
 impl Segments {
     /// How much of the content its readers may lie apart.
-    fn most_apart(&self, cache: &CachePart) -> usize {
+    fn most_apart(&self, response_bytes_max: usize) -> usize {
         match (self.outgrown, self.passing) {
             (false, _) => usize::MAX,
-            (true, false) => cache.response_bytes_max.max(APART_BYTES_MIN),
+            (true, false) => response_bytes_max.max(APART_BYTES_MIN),
             // What the ledger has no room for must not lie about.
             (true, true) => APART_BYTES_MIN,
         }
@@ -74,7 +77,7 @@ impl Segments {
 
 impl Segments {
     /// All segments; many short ones are put together, so that a hit is not written in as many pieces.
-    fn together(self, cache: &CachePart) -> Vec<Arc<Segment>> {
+    fn together(self, store: &Store) -> Vec<Arc<Segment>> {
         let list = Vec::from(self.list);
         if list.len() < 2 || self.bytes / list.len() >= SEGMENT_BYTES_SHORT {
             return list;
@@ -86,7 +89,7 @@ impl Segments {
             let next = list.get(place + 1).map_or(SEGMENT_BYTES_MAX, |next| next.bytes().len());
             if text.len() + next > SEGMENT_BYTES_MAX {
                 let cost = Segment::cost(text.len());
-                let Some(segment) = cache.store.make(cost, |ledger| Segment::new(ledger, &text)) else {
+                let Some(segment) = store.make(cost, |ledger| Segment::new(ledger, &text)) else {
                     return list;
                 };
                 longer.push(segment);
@@ -105,19 +108,20 @@ impl Pump {
         ticket: Ticket,
         (key, hash): (Vec<u8>, u64),
         persists: bool,
+        response_bytes_max: usize,
     ) -> Pump {
         ticket.answered(&head);
-        Pump { head, decoder, ticket, key, hash, persists, segments: Segments::default() }
+        Pump { head, decoder, ticket, key, hash, persists, response_bytes_max, segments: Segments::default() }
     }
 
     /// Takes content; whoever reads along sees it at once.
-    pub(in crate::proxy) fn take(&mut self, cache: &CachePart, content: &[u8]) {
-        self.outgrow(self.segments.bytes + content.len() > cache.response_bytes_max);
+    pub(in crate::proxy) fn take(&mut self, store: &Store, content: &[u8]) {
+        self.outgrow(self.segments.bytes + content.len() > self.response_bytes_max);
         // Nothing goes before readers have had a turn: see `read`.
-        let most = self.segments.most_apart(cache);
+        let most = self.segments.most_apart(self.response_bytes_max);
         for piece in content.chunks(SEGMENT_BYTES_MAX) {
             self.let_go(most.saturating_sub(piece.len()));
-            let kept = cache.store.make(Segment::cost(piece.len()), |ledger| Segment::new(ledger, piece));
+            let kept = store.make(Segment::cost(piece.len()), |ledger| Segment::new(ledger, piece));
             let segment = kept.unwrap_or_else(|| {
                 self.segments.passing = true;
                 self.outgrow(true);
@@ -151,15 +155,15 @@ impl Pump {
     }
 
     /// Stores what is complete.
-    pub(in crate::proxy) fn finish(self, cache: &CachePart) {
+    pub(in crate::proxy) fn finish(self, store: &Store) {
         let Pump { head, decoder, ticket, key, hash, segments, .. } = self;
         if segments.outgrown {
             return ticket.ended_unkept();
         }
         let trailers = if decoder.trailers().is_some() { decoder.end(Encoder::Chunked) } else { b"" };
-        let list = segments.together(cache);
+        let list = segments.together(store);
         let bytes = list.len() * size_of::<Arc<Segment>>() + trailers.len();
-        match cache.store.make(bytes, |ledger| Body::new(ledger, list.clone(), trailers)) {
+        match store.make(bytes, |ledger| Body::new(ledger, list.clone(), trailers)) {
             Some(body) => ticket.keep(KeyRef { hash, text: &key }, Stored { head, body }),
             None => ticket.ended_unkept(),
         }
@@ -171,9 +175,10 @@ impl Pump {
         core: Rc<Core>,
         mut connection: Connection,
         mut window: Buffer,
+        idle: Ticks,
     ) {
-        let Some(cache) = &core.cache else { return };
-        let overrun = match self.read(&core, cache, &mut connection, &mut window).await {
+        let Some(store) = &core.store else { return };
+        let overrun = match self.read(&core, store, (&mut connection, idle), &mut window).await {
             Ok(overrun) => overrun,
             Err(reason) => {
                 connection.socket.close();
@@ -185,7 +190,7 @@ impl Pump {
         } else {
             connection.socket.close();
         }
-        self.finish(cache);
+        self.finish(store);
     }
 
     /// Whether nobody reads along, and it has taken too long for nobody.
@@ -198,13 +203,12 @@ impl Pump {
     async fn read(
         &mut self,
         core: &Core,
-        cache: &CachePart,
-        connection: &mut Connection,
+        store: &Store,
+        (connection, idle): (&mut Connection, Ticks),
         window: &mut Buffer,
     ) -> Result<bool, Reason> {
         let Connection { socket, watch, .. } = connection;
-        let mut upstream =
-            Reader { source: &mut socket.source, watch, limit: Some(core.times.upstream_idle) };
+        let mut upstream = Reader { source: &mut socket.source, watch, limit: Some(idle) };
         let mut last = window.len();
         let mut overrun = false;
         let mut turn = 0;
@@ -227,7 +231,7 @@ impl Pump {
                     turn += count;
                     let step = self.decoder.step(window.bytes_mut()).map_err(bad_body)?;
                     overrun |= step.consumed < window.len();
-                    self.outgrow(self.segments.bytes + step.data.len() > cache.response_bytes_max);
+                    self.outgrow(self.segments.bytes + step.data.len() > self.response_bytes_max);
                     if self.segments.outgrown
                         && let Some(fill) = self.ticket.fill().cloned()
                         && !fill.caught_up().await
@@ -235,7 +239,7 @@ impl Pump {
                         // It is not kept, and nobody reads it any more.
                         return Err(Reason::ClientClosed);
                     }
-                    self.take(cache, &window.bytes()[step.data]);
+                    self.take(store, &window.bytes()[step.data]);
                 }
                 Err(Broken::Closed) if self.decoder.may_end_here() => break,
                 Err(Broken::TimedOut) => return Err(Reason::UpstreamReadTimeout),

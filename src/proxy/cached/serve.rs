@@ -29,6 +29,7 @@ use crate::proxy::exchange::Then;
 use crate::proxy::forward::{Broken, Writer};
 use crate::proxy::record::{Received, Record};
 use crate::proxy::respond::Asked;
+use crate::proxy::terms::Terms;
 
 /// Where a stored response comes from.
 pub(in crate::proxy) enum Source {
@@ -67,8 +68,9 @@ pub(in crate::proxy) async fn serve(
     record: &mut Record,
 ) -> Served {
     let Client { socket, watch, .. } = client;
-    let writer = Writer { sink: &mut socket.sink, watch, limit: core.times.write_idle };
-    let mut serving = Serving { core, writer, request: received.fields(), asked, caching, record };
+    let writer = Writer { sink: &mut socket.sink, watch, limit: received.terms.times.write_idle };
+    let mut serving =
+        Serving { core, terms: &received.terms, writer, request: received.fields(), asked, caching, record };
     let result = match source {
         Source::Entry(entry, index) => {
             let Stored { head, body } = &entry.variants[index];
@@ -95,6 +97,7 @@ const SLICES_MAX: usize = 16;
 
 struct Serving<'a> {
     core: &'a Core,
+    terms: &'a Terms,
     writer: Writer<'a>,
     request: Fields<'a>,
     asked: Asked,
@@ -406,7 +409,7 @@ impl Serving<'_> {
             out.extend_from_slice(b"\r\n");
         }
         let whole = (self.record.status != head.status).then_some(head.status);
-        self.caching.append_report(self.core.via.as_bytes(), whole, out);
+        self.caching.append_report(self.terms.via(), whole, out);
     }
 
     /// What was written as a head, in a buffer with room for so much content, where that is little.
