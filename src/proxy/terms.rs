@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::inlet::Inlet;
 use super::snapshot::{ExchangeTimes, ListenerRules, Snapshot};
+use crate::net::Ticks;
 
 /// See the module.
 #[derive(Clone)]
@@ -18,7 +19,12 @@ impl Terms {
     /// For a request that comes in there now.
     pub(super) fn of(inlet: &Inlet) -> Terms {
         let (snapshot, listener) = inlet.now();
-        let times = snapshot.listeners[listener].times();
+        let upstream = &snapshot.upstream;
+        let times = ExchangeTimes {
+            first_byte: Ticks::of(upstream.first_byte),
+            upstream_idle: Ticks::of(upstream.idle),
+            ..snapshot.listeners[listener].times()
+        };
         Terms { snapshot, listener, times }
     }
 
