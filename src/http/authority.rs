@@ -1,7 +1,7 @@
 //! The authority of a request: host and optional port (RFC 9110, section 7.2; RFC 3986, section 3.2).
 
 /// Whether `value` is a host with an optional port and nothing else: no user information, no white
-/// space, no empty host. Percent-encoding in a registered name is let through as written.
+/// space, no empty host, no escapes, no empty label within a name.
 pub fn is_valid(value: &[u8]) -> bool {
     let Some(port) = after_host(value) else { return false };
     match port {
@@ -22,10 +22,12 @@ fn after_host(value: &[u8]) -> Option<&[u8]> {
     }
     let end = memchr::memchr(b':', value).unwrap_or(value.len());
     let host = &value[..end];
-    (!host.is_empty() && host.iter().all(|&b| is_reg_name(b))).then(|| &value[end..])
+    let has_empty_label = host.first() == Some(&b'.') || memchr::memmem::find(host, b"..").is_some();
+    (!host.is_empty() && !has_empty_label && host.iter().all(|&b| is_reg_name(b))).then(|| &value[end..])
 }
 
-/// The characters of a registered name: unreserved, sub-delims and `%` (RFC 3986, section 3.2.2).
+/// The characters of a registered name: unreserved and sub-delims (RFC 3986, section 3.2.2). Names of the DNS need no
+/// escapes, and in one a host could hide from rules for it.
 const fn is_reg_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
@@ -33,7 +35,6 @@ const fn is_reg_name(byte: u8) -> bool {
             b'-' | b'.'
                 | b'_'
                 | b'~'
-                | b'%'
                 | b'!'
                 | b'$'
                 | b'&'
@@ -85,6 +86,11 @@ mod tests {
             "a?b",
             "a#b",
             "a\\b",
+            "a%2eb",
+            "a..b",
+            "a..",
+            ".a",
+            ".",
             "\u{e9}",
         ] {
             assert!(!is_valid(bad.as_bytes()), "{bad}");

@@ -200,6 +200,12 @@ impl Name {
     }
 }
 
+/// Whether `name` is a token, as every field name is (RFC 9110, section 5.6.2).
+pub fn is_token(name: &[u8]) -> bool {
+    let is_token_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !name.is_empty() && name.iter().all(is_token_byte)
+}
+
 /// One field line: where its name and its value lie in the head.
 #[derive(Clone, Copy, Debug)]
 pub struct FieldLine {
@@ -234,6 +240,15 @@ impl<'a> Fields<'a> {
     /// The values of every line of one name, in order.
     pub fn values(self, name: Name) -> impl Iterator<Item = &'a [u8]> {
         self.lines.iter().filter(move |line| line.known == name).map(move |line| line.value.within(self.head))
+    }
+
+    /// The values of every line whose name is written so, in any case. Fields that `Connection` named are not
+    /// among them: what is decided by must be what the upstream is told.
+    pub fn named(self, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+        let fits = move |(known, written): (Name, &[u8])| {
+            known != Name::Dropped && written.eq_ignore_ascii_case(name)
+        };
+        self.iter().filter(move |&(known, written, _)| fits((known, written))).map(|(_, _, value)| value)
     }
 
     /// The value of the first line of that name.
@@ -287,6 +302,14 @@ mod tests {
         assert_eq!(Name::recognise(b"X-Forwarded-Proto"), Name::XForwardedProto);
         assert_eq!(Name::recognise(b"Content_Length"), Name::Other);
         assert_eq!(Name::recognise(b""), Name::Other);
+    }
+
+    #[test]
+    fn a_token_has_no_separators() {
+        assert!(is_token(b"X-A_b.c~1") && is_token(b"*"));
+        for bad in [&b""[..], b"a b", b"a:", b"a\r", b"{a}", b"\xe9", b"a,b", b"\0"] {
+            assert!(!is_token(bad));
+        }
     }
 
     #[test]

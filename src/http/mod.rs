@@ -4,10 +4,15 @@
 //! received into, and [`Span`]s say where its parts lie. Nothing here knows a socket or a clock.
 
 pub mod authority;
+pub mod cookie;
 pub mod date;
 pub mod fields;
+#[doc(hidden)]
+pub mod fuzz_path;
 pub mod list;
 pub mod method;
+pub mod path;
+pub mod query;
 pub mod status;
 pub mod target;
 
@@ -61,6 +66,11 @@ impl Span {
     /// The bytes of `whole` that the span covers.
     pub fn within(self, whole: &[u8]) -> &[u8] {
         &whole[usize::from(self.start)..usize::from(self.end)]
+    }
+
+    /// The offsets that the span covers.
+    pub fn range(self) -> std::ops::Range<usize> {
+        usize::from(self.start)..usize::from(self.end)
     }
 
     /// How many bytes the span covers.
