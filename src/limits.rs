@@ -34,6 +34,12 @@ pub const ERROR_PAGE_BYTES_MAX: usize = 64 * KIB;
 /// The largest weight of an endpoint, or of an upstream that shares a route's requests.
 pub const WEIGHT_MAX: u32 = 1000;
 
+/// The most parts of a path that one pattern of a route can remember.
+pub const CAPTURES_MAX: usize = 16;
+
+/// The most segments that the path of a route can have: matching goes as deep as that.
+pub const SEGMENTS_MAX: usize = 128;
+
 /// Bounds on a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
