@@ -4,9 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::Deserialize;
-
-use super::{ConfigError, Host, file};
+use super::options::Fault;
+use super::{ConfigError, Host, read};
 use crate::http::authority;
 
 /// The fewest characters of a token: fewer can be guessed.
@@ -86,8 +85,7 @@ impl std::fmt::Display for AdminAddress {
 }
 
 /// What whoever calls on a TCP port has to show. It is never printed.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
 impl Token {
@@ -102,13 +100,11 @@ impl Token {
     /// What is wrong with it, without itself.
     pub fn check(&self) -> Result<(), String> {
         if !(TOKEN_CHARS_MIN..=TOKEN_CHARS_MAX).contains(&self.0.len()) {
-            return Err(format!(
-                "admin-token: must have from {TOKEN_CHARS_MIN} to {TOKEN_CHARS_MAX} characters"
-            ));
+            return Err(format!("must have from {TOKEN_CHARS_MIN} to {TOKEN_CHARS_MAX} characters"));
         }
         let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
         if !self.0.bytes().all(fits) {
-            return Err("admin-token: may have letters, digits and -._~+/= and nothing else".to_owned());
+            return Err("may have letters, digits and -._~+/= and nothing else".to_owned());
         }
         Ok(())
     }
@@ -150,13 +146,13 @@ pub fn reach(
     token: Option<Token>,
     path: Option<PathBuf>,
 ) -> Result<AdminSettings, ConfigError> {
-    let said = path.as_deref().map(file::read).transpose()?.unwrap_or_default();
-    if let Some(path) = path {
-        let token = token.clone().or_else(|| said.admin_token.clone());
-        settings(said.admin.clone(), token, true).map_err(|message| ConfigError::File { path, message })?;
-    }
+    let (said_address, said_token) = match path {
+        Some(path) => read::admin(&path, token.as_ref(), &|name| std::env::var(name).ok())?,
+        None => (None, None),
+    };
     // It is for the proxy to say who may listen where.
-    settings(address.or(said.admin), token.or(said.admin_token), true).map_err(ConfigError::Usage)
+    settings(address.or(said_address), token.or(said_token), true)
+        .map_err(|fault| ConfigError::Usage(fault.to_string()))
 }
 
 /// Checks what was said about the endpoint.
@@ -164,18 +160,20 @@ pub(super) fn settings(
     address: Option<AdminAddress>,
     token: Option<Token>,
     anywhere: bool,
-) -> Result<AdminSettings, String> {
-    token.as_ref().map_or(Ok(()), Token::check)?;
+) -> Result<AdminSettings, Fault> {
+    token.as_ref().map_or(Ok(()), Token::check).map_err(|message| Fault::new("admin-token", message))?;
     Ok(match address {
         None => AdminSettings::Default,
         Some(AdminAddress::Off) => AdminSettings::Off,
         Some(AdminAddress::Unix(path)) => AdminSettings::Unix(path),
         Some(AdminAddress::Tcp(host, port)) => {
             let Some(token) = token else {
-                return Err(format!(
-                    "admin: {host}:{port} needs a token, such as {}; say it with --admin-token or \
-                     RINGWAY_ADMIN_TOKEN",
-                    "the output of openssl rand -hex 16"
+                return Err(Fault::new(
+                    "admin",
+                    format!(
+                        "{host}:{port} needs a token, such as the output of openssl rand -hex 16; say it with \
+                         --admin-token or RINGWAY_ADMIN_TOKEN"
+                    ),
                 ));
             };
             // A name is checked when it has been looked up.
@@ -183,9 +181,12 @@ pub(super) fn settings(
                 && !address.is_loopback()
                 && !anywhere
             {
-                return Err(format!(
-                    "admin: {host} may be reached from other machines; use an address of loopback, or say \
-                     --admin-anywhere if that is what you want"
+                return Err(Fault::new(
+                    "admin",
+                    format!(
+                        "{host} may be reached from other machines; use an address of loopback, or say \
+                         --admin-anywhere if that is what you want"
+                    ),
                 ));
             }
             AdminSettings::Tcp { host, port, token, anywhere }
@@ -240,9 +241,11 @@ mod tests {
     #[test]
     fn a_port_needs_a_token_and_loopback_or_a_word() {
         let at = |text: &str| Some(text.parse::<AdminAddress>().unwrap());
-        assert!(settings(at("127.0.0.1:1"), None, false).unwrap_err().contains("needs a token"));
-        assert!(settings(at("0.0.0.0:1"), token(), false).unwrap_err().contains("--admin-anywhere"));
-        assert!(settings(at("[::]:1"), token(), false).unwrap_err().contains("--admin-anywhere"));
+        assert!(settings(at("127.0.0.1:1"), None, false).unwrap_err().to_string().contains("needs a token"));
+        assert!(
+            settings(at("0.0.0.0:1"), token(), false).unwrap_err().to_string().contains("--admin-anywhere")
+        );
+        assert!(settings(at("[::]:1"), token(), false).unwrap_err().to_string().contains("--admin-anywhere"));
         for (address, anywhere) in
             [("127.0.0.1:1", false), ("[::1]:1", false), ("0.0.0.0:1", true), ("localhost:1", false)]
         {
@@ -256,7 +259,7 @@ mod tests {
     fn a_token_that_is_wrong_is_not_shown() {
         for text in ["short", "0123456789abcde", "0123456789abcdef ", "0123456789abcdef\u{e9}", ""] {
             let token: Token = text.parse().unwrap();
-            let error = settings(None, Some(token.clone()), false).unwrap_err();
+            let error = settings(None, Some(token.clone()), false).unwrap_err().to_string();
             assert!(text.is_empty() || !error.contains(text), "{error}");
             assert_eq!(format!("{token:?}"), "Token(…)");
         }

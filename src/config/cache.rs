@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::options::Fault;
 use crate::limits::KIB;
 
 /// The size where none is given.
@@ -23,7 +24,10 @@ const RESPONSE_SHARE_MAX: u64 = 2;
 const WAIT_DEFAULT: Duration = Duration::from_secs(5);
 
 /// Lifetimes are counted in whole seconds (RFC 9111, section 1.2.2).
-const LIFETIME_MIN: Duration = Duration::from_secs(1);
+pub(super) const LIFETIME_MIN: Duration = Duration::from_secs(1);
+
+/// What is said about a shorter one.
+pub(super) const LIFETIME_TOO_SHORT: &str = "must be at least 1s";
 
 const MIB: u64 = 1024 * KIB as u64;
 
@@ -55,36 +59,37 @@ pub(super) struct Said {
 }
 
 /// Fills in the defaults and checks. What is said about a cache that is off must be right too.
-pub(super) fn settings(said: &Said) -> Result<Option<CacheSettings>, String> {
+pub(super) fn settings(said: &Said) -> Result<Option<CacheSettings>, Vec<Fault>> {
+    let mut faults = Vec::new();
     let bytes = said.bytes.unwrap_or(BYTES_DEFAULT);
     if bytes < BYTES_MIN {
-        return Err("cache-size: must be at least 1MiB; --no-cache turns the cache off".to_owned());
+        faults.push(Fault::new("cache-size", "must be at least 1MiB; --no-cache turns the cache off"));
     }
-    let response_max = match said.response_bytes_max {
-        None => (bytes / RESPONSE_SHARE).min(RESPONSE_BYTES_DEFAULT_MAX),
-        Some(max) if (1..=bytes / RESPONSE_SHARE_MAX).contains(&max) => max,
-        Some(_) => {
-            return Err(
-                "cache-max-response: must be at least 1 byte and at most half of cache-size".to_owned()
-            );
-        }
-    };
+    if isize::try_from(bytes).is_err() {
+        faults.push(Fault::new("cache-size", "is more than this machine can address"));
+    }
+    let response_max =
+        said.response_bytes_max.unwrap_or((bytes / RESPONSE_SHARE).min(RESPONSE_BYTES_DEFAULT_MAX));
+    // About a cache that is too small already nothing more is said.
+    if bytes >= BYTES_MIN && !(1..=bytes / RESPONSE_SHARE_MAX).contains(&response_max) {
+        faults
+            .push(Fault::new("cache-max-response", "must be at least 1 byte and at most half of cache-size"));
+    }
     for (key, time) in [("cache-ttl", said.ttl), ("cache-grace", said.grace)] {
         if time.is_some_and(|time| time < LIFETIME_MIN) {
-            return Err(format!("{key}: must be at least 1s"));
+            faults.push(Fault::new(key, LIFETIME_TOO_SHORT));
         }
     }
-    let in_memory = |bytes: u64| {
-        usize::try_from(bytes)
-            .ok()
-            .filter(|&bytes| isize::try_from(bytes).is_ok())
-            .ok_or_else(|| "cache-size: is more than this machine can address".to_owned())
-    };
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    // Both are less than `isize::MAX`.
+    let in_memory = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let settings = CacheSettings {
-        bytes: in_memory(bytes)?,
+        bytes: in_memory(bytes),
         ttl: said.ttl,
         grace: said.grace,
-        response_bytes_max: in_memory(response_max)?,
+        response_bytes_max: in_memory(response_max),
         wait: said.wait.unwrap_or(WAIT_DEFAULT),
     };
     Ok((!said.off).then_some(settings))
@@ -123,7 +128,7 @@ mod tests {
             (Said { ttl: Some(Duration::from_millis(999)), ..Said::default() }, "cache-ttl"),
             (Said { grace: Some(Duration::from_millis(1)), ..Said::default() }, "cache-grace"),
         ] {
-            let error = settings(&said).unwrap_err();
+            let error = settings(&said).unwrap_err()[0].to_string();
             assert!(error.contains(named), "{error}");
         }
         let half = Said { bytes: small, response_bytes_max: Some(MIB / 2), ..Said::default() };

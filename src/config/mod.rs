@@ -3,12 +3,23 @@
 
 mod admin;
 mod cache;
-mod file;
+mod environment;
+#[doc(hidden)]
+pub mod fuzz;
+pub mod keys;
 mod listener;
 pub mod matching;
 mod options;
 mod origin;
+mod print;
+pub mod problem;
+mod read;
+mod reader;
 pub mod route;
+mod schema;
+pub mod source;
+mod suggest;
+mod table;
 pub mod template;
 mod upstream;
 
@@ -17,16 +28,22 @@ pub use cache::CacheSettings;
 pub use listener::{ListenAddress, ListenerSettings, TrustedPeer};
 pub use options::Options;
 pub use origin::Origin;
+pub use print::print;
+pub use problem::{Problem, Problems};
+pub use read::{Loaded, Places, load, of_origin};
 pub use route::RouteSettings;
+pub use schema::schema;
 pub use upstream::{EndpointAddress, EndpointSettings, UpstreamSettings};
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use self::route::ErrorPages;
 use crate::limits::HeadLimits;
 use crate::observe::Format;
+
+/// A file to start from: every part of the format, with what it is for.
+pub const EXAMPLE: &str = include_str!("example.toml");
 
 /// Everything that a run needs to know, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,20 +151,15 @@ impl std::str::FromStr for DriverChoice {
 pub enum ConfigError {
     /// The command line or the environment is wrong: exit code 2.
     Usage(String),
-    /// The file is wrong or cannot be read: exit code 78.
-    File {
-        /// Which one.
-        path: PathBuf,
-        /// What is wrong, with the place.
-        message: String,
-    },
+    /// A file is wrong or cannot be read: exit code 78.
+    File(Problems),
 }
 
 impl std::fmt::Display for ConfigError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             ConfigError::Usage(message) => f.write_str(message),
-            ConfigError::File { path, message } => write!(f, "{}: {message}", path.display()),
+            ConfigError::File(problems) => problems.fmt(f),
         }
     }
 }

@@ -7,23 +7,19 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::{Deserialize, Deserializer, de};
 
 use super::admin::{self, AdminAddress, Token};
-use super::route::{Action, CacheRule, FieldEdits, Rewrite, Split, SplitBy};
-use super::{
-    ConfigError, DriverChoice, EndpointAddress, EndpointSettings, Host, ListenAddress, ListenerSettings,
-    Origin, RouteSettings, Settings, TrustedPeer, UpstreamSettings, cache, file,
-};
+use super::keys::{self, Kind, key};
+use super::source::Place;
+use super::table::{Entries, FromValue, Reader, Said, texts};
+use super::{ConfigError, DriverChoice, Origin, Settings, TrustedPeer, cache, read};
 use crate::http::authority;
-use crate::limits::{
-    FIELDS_CEILING, HEAD_BYTES_CEILING, HeadLimits, KIB, ListenerLimits, RouteLimits, UpstreamLimits,
-};
+use crate::limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, HeadLimits, KIB, ListenerLimits, UpstreamLimits};
 use crate::observe::Format;
 
 /// A duration as people write it: `10s`, `500ms`, `1h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span(Duration);
+pub struct Span(pub(super) Duration);
 
 impl FromStr for Span {
     type Err = String;
@@ -39,7 +35,7 @@ impl FromStr for Span {
 
 /// A size as people write it: `32KiB`, `10MiB`, `4096`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size(u64);
+pub struct Size(pub(super) u64);
 
 impl FromStr for Size {
     type Err = String;
@@ -52,36 +48,26 @@ impl FromStr for Size {
     }
 }
 
-/// Reads a value of the file as the command line would: from a string, or a number that stands for one.
-fn from_text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err = String>,
-{
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Text {
-        String(String),
-        Number(i64),
-    }
-    let text = match Text::deserialize(deserializer)? {
-        Text::String(text) => text,
-        Text::Number(number) => number.to_string(),
-    };
-    text.parse().map_err(de::Error::custom)
+texts! {
+    Span: Kind::Duration;
+    Origin: Kind::Text("http://127.0.0.1:9001");
+    Format: Kind::Choice(&["off", "combined", "json"]);
+    DriverChoice: Kind::Choice(&["auto", "io_uring", "epoll"]);
+    AdminAddress: Kind::Text("unix:/run/ringway.sock");
+    Token: Kind::Text("");
 }
 
-macro_rules! deserialize_from_text {
-    ($($type:ty),*) => {$(
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$type, D::Error> {
-                from_text(deserializer)
-            }
+/// A text, or a number of bytes.
+impl FromValue for Size {
+    const KIND: &'static Kind = &Kind::Size;
+
+    fn read(value: super::table::Value<'_>, reader: &Reader<'_>) -> Option<Size> {
+        match value.get() {
+            toml::de::DeValue::Integer(_) => reader.integer(value, Self::KIND).map(Size),
+            _ => super::table::from_text(value, Self::KIND, reader),
         }
-    )*};
+    }
 }
-
-deserialize_from_text!(Span, Size, Origin, Format, DriverChoice, AdminAddress, TrustedPeer);
 
 /// Declares the options: fields, flags, variables and keys in one place, and how two sources merge.
 macro_rules! options {
@@ -91,14 +77,53 @@ macro_rules! options {
         $name:ident: $type:ty = $env:literal, $heading:literal;
     )*) => {
         /// What can be said on the command line, in the environment and in the file.
-        #[derive(Clone, Debug, Default, PartialEq, clap::Args, Deserialize)]
-        #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+        #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
         pub struct Options {
             $(
                 $(#[doc = $doc])+
                 #[arg(long, env = $env, hide_env = true, help_heading = $heading $(, $($arg)*)?)]
                 pub $name: Option<$type>,
             )*
+        }
+
+        /// What the top of a file says.
+        #[derive(Clone, Debug, Default)]
+        pub(super) struct OptionsSaid {
+            $(pub(super) $name: Said<$type>,)*
+        }
+
+        /// The options as keys.
+        pub(super) const KEYS: &[keys::KeyInfo] = &[$(keys::KeyInfo {
+            name: key!($name),
+            kind: <$type as FromValue>::KIND,
+            doc: keys::doc("", concat!($($doc),+), &[]),
+        },)*];
+
+        impl OptionsSaid {
+            /// Takes the options, and leaves other keys.
+            pub(super) fn take(entries: &Entries<'_>, reader: &Reader<'_>) -> OptionsSaid {
+                OptionsSaid { $($name: entries.take(key!($name), reader),)* }
+            }
+
+            /// Where something was said for this key: the value.
+            pub(super) fn place(&self, key: &str) -> Option<Place> {
+                $(if key == key!($name) { return self.$name.place; })*
+                None
+            }
+
+            /// What was said.
+            pub(super) fn options(&self) -> Options {
+                Options { $($name: self.$name.value.clone(),)* }
+            }
+
+            /// Adds what another file says; what both say is reported.
+            pub(super) fn join(&mut self, other: OptionsSaid, twice: &mut dyn FnMut(&str, Place, Place)) {
+                $(match (self.$name.key, other.$name.key) {
+                    (Some(first), Some(second)) => twice(key!($name), first, second),
+                    (None, Some(_)) => self.$name = other.$name,
+                    (_, None) => {}
+                })*
+            }
         }
 
         impl Options {
@@ -221,98 +246,106 @@ options! {
     drain_timeout: Span = "RINGWAY_DRAIN_TIMEOUT", "Time limits";
 }
 
+/// The options as a part of the file: what stands at its top.
+pub(super) static OPTIONS: keys::Table = keys::Table {
+    name: "options",
+    doc: "What the command line can say too, in the same words",
+    keys: KEYS,
+    also: &[],
+};
+
+/// Something wrong with the value of an option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) key: &'static str,
+    pub(super) message: String,
+}
+
+impl Fault {
+    pub(super) fn new(key: &'static str, message: impl Into<String>) -> Fault {
+        Fault { key, message: message.into() }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.key, self.message)
+    }
+}
+
 impl Options {
-    /// Adds what the file says, if there is one, and makes settings of it all.
+    /// Adds what the file says, if there is one, and makes settings of it all. Variables come from the environment.
     ///
     /// # Errors
     /// What is wrong, and where it was said.
     pub fn into_settings(self, path: Option<PathBuf>) -> Result<Settings, ConfigError> {
-        let Some(path) = path else {
-            return self.settings().map_err(ConfigError::Usage);
-        };
-        let said = file::read(&path)?;
-        // What the file says must be right by itself, so that the blame falls where it belongs. It
-        // may leave the origin to the command line, and the token, which few should be able to read.
-        let mut alone = said.clone();
-        alone.origin = alone.origin.or_else(|| self.origin.clone());
-        alone.admin_token = self.admin_token.clone().or(alone.admin_token);
-        alone.admin_anywhere = self.admin_anywhere.or(alone.admin_anywhere);
-        alone.cache_size = self.cache_size.or(alone.cache_size);
-        alone.settings().map_err(|message| ConfigError::File { path, message })?;
-        self.or(said).settings().map_err(ConfigError::Usage)
+        read::load(self, path, &|name| std::env::var(name).ok()).map(|loaded| loaded.settings)
     }
 
-    /// Fills in the defaults and checks.
-    fn settings(self) -> Result<Settings, String> {
-        let (head, cache) = (self.head_limits()?, cache::settings(&self.cache())?);
-        let (listener_limits, upstream_limits) = (self.listener_limits(head), self.upstream_limits());
-        let origins = self.origin.unwrap_or_default();
-        if origins.is_empty() {
-            return Err("no origin is given; say where requests go, such as --origin http://127.0.0.1:9001"
-                .to_owned());
-        }
-        let via = self.via.unwrap_or_else(|| "ringway".to_owned());
+    /// Fills in the defaults and checks: everything but listeners, upstreams and routes, which are left empty.
+    pub(super) fn top(&self, faults: &mut Vec<Fault>) -> Settings {
+        let via = self.via.clone().unwrap_or_else(|| "ringway".to_owned());
         if !authority::is_valid(via.as_bytes()) {
-            return Err(format!("via: {via:?} is no name or host with an optional port"));
+            faults.push(Fault::new("via", format!("{via:?} is no name or host with an optional port")));
         }
         if self.cores == Some(0) {
-            return Err("cores: there must be at least one".to_owned());
+            faults.push(Fault::new("cores", "there must be at least one"));
         }
-        let admin = admin::settings(self.admin, self.admin_token, self.admin_anywhere.unwrap_or(false))?;
-        let host = Host::parse(self.host.as_deref().unwrap_or("127.0.0.1"));
-        let listener = ListenerSettings {
-            name: DEFAULT.to_owned(),
-            addresses: vec![ListenAddress::Tcp(host, self.port.unwrap_or(8080))],
-            limits: listener_limits,
-            trusted: self.trusted_proxy.unwrap_or_default(),
-        };
-        let endpoint = |origin| EndpointSettings { address: EndpointAddress::from(origin), weight: 1 };
-        let upstream = UpstreamSettings {
-            name: DEFAULT.to_owned(),
-            endpoints: origins.iter().map(endpoint).collect(),
-            own_host: self.upstream_host.unwrap_or(false),
-            limits: upstream_limits,
-        };
-        Ok(Settings {
+        let cache = cache::settings(&self.cache()).unwrap_or_else(|wrong| {
+            faults.extend(wrong);
+            None
+        });
+        let anywhere = self.admin_anywhere.unwrap_or(false);
+        let admin =
+            admin::settings(self.admin.clone(), self.admin_token.clone(), anywhere).unwrap_or_else(|fault| {
+                faults.push(fault);
+                admin::AdminSettings::Off
+            });
+        Settings {
             cores: self.cores,
             driver: self.driver.unwrap_or_default(),
-            listeners: vec![listener],
-            upstreams: vec![upstream],
-            routes: vec![default_route()],
+            listeners: Vec::new(),
+            upstreams: Vec::new(),
+            routes: Vec::new(),
             error_pages: BTreeMap::new(),
-            response_head: head,
+            response_head: self.head_limits(faults),
             drain: span(self.drain_timeout, DRAIN_DEFAULT),
             via,
             trace: self.trace.unwrap_or(false),
             access_log: self.access_log.unwrap_or_default(),
             cache,
             admin,
-        })
+        }
     }
 
     /// The bounds on heads.
-    fn head_limits(&self) -> Result<HeadLimits, String> {
+    pub(super) fn head_limits(&self, faults: &mut Vec<Fault>) -> HeadLimits {
         let defaults = HeadLimits::default();
-        let (head, target) = (defaults.head_bytes_max, defaults.target_bytes_max);
-        let limits = HeadLimits {
-            head_bytes_max: bounded("max-head", self.max_head, head, KIB, HEAD_BYTES_CEILING)?,
-            fields_max: self.max_fields.unwrap_or(defaults.fields_max),
-            target_bytes_max: bounded("max-target", self.max_target, target, 16, HEAD_BYTES_CEILING)?,
+        let mut bounded = |key, given: Option<Size>, default, least: usize, most: usize| {
+            let Some(Size(size)) = given else { return default };
+            usize::try_from(size).ok().filter(|size| (least..=most).contains(size)).unwrap_or_else(|| {
+                faults.push(Fault::new(key, format!("must be from {least} to {most} bytes")));
+                default
+            })
         };
-        if !(1..=FIELDS_CEILING).contains(&limits.fields_max) {
-            return Err(format!("max-fields: must be from 1 to {FIELDS_CEILING}"));
+        let head = bounded("max-head", self.max_head, defaults.head_bytes_max, KIB, HEAD_BYTES_CEILING);
+        let target =
+            bounded("max-target", self.max_target, defaults.target_bytes_max, 16, HEAD_BYTES_CEILING);
+        let fields = self.max_fields.unwrap_or(defaults.fields_max);
+        if !(1..=FIELDS_CEILING).contains(&fields) {
+            faults.push(Fault::new("max-fields", format!("must be from 1 to {FIELDS_CEILING}")));
         }
-        if limits.target_bytes_max >= limits.head_bytes_max {
-            return Err("max-target: must be less than max-head, which holds the target".to_owned());
+        if target >= head {
+            faults.push(Fault::new("max-target", "must be less than max-head, which holds the target"));
         }
-        Ok(limits)
+        HeadLimits { head_bytes_max: head, fields_max: fields, target_bytes_max: target }
     }
 
     /// The bounds on clients.
-    fn listener_limits(&self, head: HeadLimits) -> ListenerLimits {
+    pub(super) fn listener_limits(&self, faults: &mut Vec<Fault>) -> ListenerLimits {
         let defaults = ListenerLimits::default();
         ListenerLimits {
-            head,
+            head: self.head_limits(faults),
             body_bytes_max: self.max_body.map(|size| size.0).or(defaults.body_bytes_max),
             head_time: span(self.head_timeout, defaults.head_time),
             body_idle: span(self.body_timeout, defaults.body_idle),
@@ -323,7 +356,7 @@ impl Options {
     }
 
     /// The bounds on upstreams.
-    fn upstream_limits(&self) -> UpstreamLimits {
+    pub(super) fn upstream_limits(&self) -> UpstreamLimits {
         let defaults = UpstreamLimits::default();
         UpstreamLimits {
             connect: span(self.connect_timeout, defaults.connect),
@@ -348,47 +381,11 @@ impl Options {
     }
 }
 
-/// The name of what the command line makes by itself: its listener, its upstream and its route.
-pub(super) const DEFAULT: &str = "default";
-
 /// How long a drain lasts where nothing is said.
 const DRAIN_DEFAULT: Duration = Duration::from_secs(30);
 
-/// The route of `--origin`: it takes what no other takes.
-fn default_route() -> RouteSettings {
-    let split = Split { shares: vec![(DEFAULT.to_owned(), 1)], by: SplitBy::Chance };
-    RouteSettings {
-        name: DEFAULT.to_owned(),
-        hosts: Vec::new(),
-        paths: Vec::new(),
-        conditions: Vec::new(),
-        action: Action::Forward(split),
-        rewrite: Rewrite::default(),
-        request_fields: FieldEdits::default(),
-        response_fields: FieldEdits::default(),
-        cache: CacheRule::default(),
-        mirror: None,
-        limits: RouteLimits::default(),
-        error_pages: BTreeMap::new(),
-    }
-}
-
 fn span(given: Option<Span>, default: Duration) -> Duration {
     given.map_or(default, |span| span.0)
-}
-
-fn bounded(
-    key: &str,
-    given: Option<Size>,
-    default: usize,
-    least: usize,
-    most: usize,
-) -> Result<usize, String> {
-    let Some(Size(size)) = given else { return Ok(default) };
-    usize::try_from(size)
-        .ok()
-        .filter(|size| (least..=most).contains(size))
-        .ok_or_else(|| format!("{key}: must be from {least} to {most} bytes"))
 }
 
 #[cfg(test)]

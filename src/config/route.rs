@@ -1,11 +1,13 @@
 //! What becomes of which requests.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::matching::{Condition, HostPattern, PathPattern};
 use super::template::Template;
+use crate::http::fields::is_token;
 use crate::limits::RouteLimits;
 
 /// A route.
@@ -82,6 +84,19 @@ pub enum SplitBy {
     Header(String),
 }
 
+impl FromStr for SplitBy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<SplitBy, String> {
+        match text.split_once(':') {
+            None if text == "client" => Ok(SplitBy::Client),
+            Some(("cookie", name)) if is_token(name.as_bytes()) => Ok(SplitBy::Cookie(name.to_owned())),
+            Some(("header", name)) if is_token(name.as_bytes()) => Ok(SplitBy::Header(name.to_owned())),
+            _ => Err(format!("{text:?} decides nothing; what can is client, cookie:NAME or header:NAME")),
+        }
+    }
+}
+
 /// A response that a route gives by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FixedResponse {
@@ -116,6 +131,18 @@ pub enum ForwardPath {
     Normalised,
     /// As the client sent it.
     Original,
+}
+
+impl FromStr for ForwardPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ForwardPath, String> {
+        match text {
+            "normalised" => Ok(ForwardPath::Normalised),
+            "original" => Ok(ForwardPath::Original),
+            _ => Err(format!("{text:?} is no form of a path: normalised, original")),
+        }
+    }
 }
 
 /// What changes in a query.

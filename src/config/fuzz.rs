@@ -1,0 +1,41 @@
+//! Fuzz body for the file: what must hold for any text at all. The target in `tests/fuzz` and the run over the corpus
+//! in `tests/corpus.rs` only call it.
+
+use super::{ConfigError, Loaded, Settings, print, read};
+
+/// A file. It is read, or all that is wrong with it is shown at a place that it has; and what is read is the same
+/// when it is printed and read again.
+pub fn file(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(&bytes[..bytes.len().min(16 << 10)]) else { return };
+    // What is read must not depend on other files.
+    if ["include", "error-page", "\\"].iter().any(|word| text.contains(word)) {
+        return;
+    }
+    match load(text) {
+        Ok(settings) => {
+            let printed = print(&settings);
+            // The token is not printed; a variable stands in its place.
+            let again = load(&printed).map(|again| Settings { admin: settings.admin.clone(), ..again });
+            assert_eq!(again.as_ref(), Ok(&settings), "what is printed is not what was read: {printed}");
+        }
+        Err(shown) => assert!(shown.lines().count() > 1, "nothing is said: {shown}"),
+    }
+}
+
+fn load(text: &str) -> Result<Settings, String> {
+    let variable = |name: &str| (name == "RINGWAY_ADMIN_TOKEN").then(|| "0123456789abcdef".to_owned());
+    match read::of_text(text.to_owned(), &variable) {
+        Ok(Loaded { settings, warnings, sources, .. }) => {
+            let lines: Vec<String> =
+                warnings.iter().filter_map(|problem| Some(sources.line(problem.place?))).collect();
+            assert!(lines.iter().all(|line| !line.is_empty()), "a warning stands nowhere");
+            Ok(settings)
+        }
+        Err(ConfigError::File(problems)) => {
+            assert!(problems.has_errors(), "it is refused without an error");
+            assert_eq!(problems.to_json().as_array().map(Vec::len), Some(problems.list().len()));
+            Err(problems.to_string())
+        }
+        Err(ConfigError::Usage(message)) => panic!("nobody has said anything on a command line: {message}"),
+    }
+}
