@@ -56,6 +56,7 @@ fn stored(ledger: &Arc<Ledger>, bytes: usize) -> Stored {
         length: Some(bytes as u64),
         vary: b"",
         selecting: b"",
+        tags: b"",
     };
     let segment = Segment::new(ledger, &vec![b'x'; bytes]).unwrap();
     Stored { head: Head::new(ledger, &making).unwrap(), body: Body::new(ledger, [segment], b"").unwrap() }

@@ -16,7 +16,7 @@
 //!   5  cli  server           processes, threads, wiring
 //!   4  proxy                 the story of one exchange: the only place that strings steps together
 //!   3  net  cache::store  upstream::{pool, connect}     the only code that names the runtime's I/O
-//!   2  filter  cache  content  upstream   pure decisions; siblings do not know each other
+//!   2  route  filter  cache  content  upstream   pure decisions; siblings do not know each other
 //!   1  h1  config            bytes to values, text to values
 //!   0  http  limits  clock  error  observe    vocabulary
 //! ```
@@ -27,6 +27,7 @@
 //! - `net` accepts connections, lends buffers, keeps deadlines, and parks what is idle.
 //! - `proxy` receives a head and leads the exchange through its steps.
 //! - [`h1`] turns bytes into heads and content, and back ([`h1::framing`] alone decides lengths).
+//! - [`route`] finds the route that takes a request.
 //! - [`filter`] decides whether a request is served, and whom to believe.
 //! - [`cache`] says what is stored and may be used, what may be stored, and who fetches what.
 //! - [`upstream`] chooses an endpoint, keeps connections, and decides what may be sent again.
@@ -62,5 +63,6 @@ pub mod limits;
 mod net;
 pub mod observe;
 mod proxy;
+pub mod route;
 pub mod server;
 pub mod upstream;
