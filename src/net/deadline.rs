@@ -32,6 +32,11 @@ impl Ticks {
         Ticks(u32::try_from(ticks).unwrap_or(u32::MAX / 2).min(u32::MAX / 2))
     }
 
+    /// The span.
+    pub(crate) fn span(self) -> Duration {
+        TICK.saturating_mul(self.0)
+    }
+
     /// The first tick by which the whole span has passed, if the tick `now` has already begun.
     pub(crate) fn after(self, now: u32) -> u32 {
         now.saturating_add(self.0).saturating_add(1)

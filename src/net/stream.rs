@@ -7,6 +7,8 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::time::Duration;
 
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::io::{OwnedReadHalf, OwnedWriteHalf, Splitable};
@@ -14,6 +16,12 @@ use monoio::net::TcpStream;
 
 use super::buffer::Buffer;
 use super::sys::{self, Direction};
+
+/// How long to wait at first when as many connections wait to be accepted on a Unix socket as may.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
+
+/// The same after some tries.
+const FULL_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// The half of a connection that is read.
 pub(crate) struct Source(OwnedReadHalf<TcpStream>);
@@ -146,6 +154,27 @@ impl Socket {
         let stream = TcpStream::connect_addr(address).await?;
         stream.set_nodelay(true)?;
         Ok(Socket::new(stream))
+    }
+
+    /// Connects to a Unix socket. Where as many connections wait there as may, the kernel has no way to wait
+    /// for room, so it is asked again and again: the caller sets a limit.
+    ///
+    /// # Errors
+    /// What the kernel says: nothing is there, nobody listens, or the path is too long.
+    pub(crate) async fn connect_unix(path: &Path) -> io::Result<Socket> {
+        let socket = sys::UnixConnect::new(path)?;
+        let mut pause = FULL_PAUSE;
+        loop {
+            match socket.attempt() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    monoio::time::sleep(pause).await;
+                    pause = FULL_PAUSE_MAX.min(pause * 2);
+                }
+                Err(error) => return Err(error),
+                // What the halves do on a stream does not depend on what kind of stream it is.
+                Ok(()) => return Socket::from_fd(socket.into_fd(monoio::utils::is_legacy())?),
+            }
+        }
     }
 
     fn new(stream: TcpStream) -> Socket {

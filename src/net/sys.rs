@@ -3,11 +3,15 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::ptr::NonNull;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix, SocketFlags,
+    SocketType,
+};
 use rustix::process::{Resource, Rlimit};
 
 /// Maps fresh, zeroed memory.
@@ -86,10 +90,13 @@ pub(super) fn shutdown(fd: BorrowedFd<'_>, direction: Direction) {
     let _ = rustix::net::shutdown(fd, how);
 }
 
-/// Breaks a connection off with a reset, so that the peer cannot take what it has for the whole.
+/// Breaks a connection off with a reset, so that the peer cannot take what it has for the whole. Unix
+/// sockets know no reset: there the connection ends, and only the framing tells that something is missing.
 pub(super) fn reset(fd: BorrowedFd<'_>) {
     // Connecting a TCP socket to no address dissolves its connection (connect(2)).
-    let _ = rustix::net::connect_unspec(fd);
+    if rustix::net::connect_unspec(fd).is_err() {
+        shutdown(fd, Direction::Both);
+    }
 }
 
 /// Whether a connection is open and nothing has come; nothing is taken from it.
@@ -115,12 +122,49 @@ pub(super) fn receive(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> 
     Ok(count)
 }
 
-/// Takes a connection from the backlog, without waiting.
-pub(super) fn accept(listener: BorrowedFd<'_>, nonblocking: bool) -> io::Result<(OwnedFd, SocketAddr)> {
+/// A Unix socket that is about to be connected.
+pub(super) struct UnixConnect {
+    fd: OwnedFd,
+    address: SocketAddrUnix,
+}
+
+impl UnixConnect {
+    /// A socket for the path of another.
+    pub(super) fn new(path: &Path) -> io::Result<UnixConnect> {
+        let address = SocketAddrUnix::new(path)?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        Ok(UnixConnect { fd, address })
+    }
+
+    /// Tries to connect, without waiting; as often as it has to.
+    pub(super) fn attempt(&self) -> io::Result<()> {
+        Ok(rustix::net::connect(&self.fd, &self.address)?)
+    }
+
+    /// The socket, for the one driver or the other: see [`accept`].
+    pub(super) fn into_fd(self, nonblocking: bool) -> io::Result<OwnedFd> {
+        if !nonblocking {
+            rustix::io::ioctl_fionbio(&self.fd, false)?;
+        }
+        Ok(self.fd)
+    }
+}
+
+/// Takes a connection from the backlog, without waiting. Its peer has no address if it came by a Unix
+/// socket.
+pub(super) fn accept(
+    listener: BorrowedFd<'_>,
+    nonblocking: bool,
+) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     let flags = if nonblocking { SocketFlags::CLOEXEC | SocketFlags::NONBLOCK } else { SocketFlags::CLOEXEC };
     let (fd, peer) = rustix::net::acceptfrom_with(listener, flags)?;
     let peer = peer.ok_or(io::ErrorKind::InvalidInput)?;
-    Ok((fd, SocketAddr::try_from(peer).map_err(io::Error::from)?))
+    // Whoever has no address for another reason must not pass for one on this machine.
+    if peer.address_family() == AddressFamily::UNIX {
+        return Ok((fd, None));
+    }
+    Ok((fd, Some(SocketAddr::try_from(peer).map_err(io::Error::from)?)))
 }
 
 /// An epoll instance: descriptors that wait to become readable.
