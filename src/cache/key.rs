@@ -1,7 +1,7 @@
 //! What stored responses are found by: the authority and the target of a request (RFC 9111, section 2).
 //!
-//! A key is text: the authority in lower case, without the default port, and the target as it was sent:
-//! `example.com/path?query`. The scheme is no part of it, so that one purge reaches a resource however its
+//! A key is text: the authority in lower case, without the default port, the path in
+//! [normal form](crate::http::path), and the query as it was sent: `example.com/path?query`. The scheme is no part of it, so that one purge reaches a resource however its
 //! clients came; it is one of the values that select among the responses of a key, see [`super::vary`].
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::ledger::{Charge, Ledger};
+use crate::http::path;
 
 /// A key as it is kept, with its hash.
 #[derive(Debug)]
@@ -134,6 +135,27 @@ impl std::error::Error for BadUrl {}
 /// # Errors
 /// [`BadUrl`]
 pub fn of_url(url: &[u8]) -> Result<Vec<u8>, BadUrl> {
+    let (mut key, target) = apart(url)?;
+    put_normal(&target, &mut key);
+    Ok(key)
+}
+
+/// The start of the keys of all URLs that begin like this one. What it ends with may be the start of a name:
+/// `/.` is not the folder, and `/%2` no mistake.
+///
+/// # Errors
+/// [`BadUrl`]
+pub fn of_prefix(url: &[u8]) -> Result<Vec<u8>, BadUrl> {
+    let (mut key, target) = apart(url)?;
+    let dots = [&b"/.."[..], b"/."].into_iter().find(|dots| target.ends_with(dots));
+    let (whole, begun) = target.split_at(target.len() - dots.map_or(0, |dots| dots.len() - 1));
+    put_normal(whole, &mut key);
+    key.extend_from_slice(begun);
+    Ok(key)
+}
+
+/// The authority of a URL as it stands in a key, and its target.
+fn apart(url: &[u8]) -> Result<(Vec<u8>, Vec<u8>), BadUrl> {
     let starts = |scheme: &[u8]| url.get(..scheme.len()).is_some_and(|s| s.eq_ignore_ascii_case(scheme));
     let schemes = [(&b"http://"[..], &b":80"[..]), (b"https://", b":443")];
     let (scheme, port) = schemes.into_iter().find(|(scheme, _)| starts(scheme)).ok_or(BadUrl::Scheme)?;
@@ -149,8 +171,18 @@ pub fn of_url(url: &[u8]) -> Result<Vec<u8>, BadUrl> {
     }
     let mut key = Vec::with_capacity(url.len() + 1);
     let slash: &[u8] = if target.first() == Some(&b'/') { b"" } else { b"/" };
-    write(&mut key, authority.strip_suffix(port).unwrap_or(authority), &[slash, target]);
-    Ok(key)
+    write(&mut key, authority.strip_suffix(port).unwrap_or(authority), &[]);
+    Ok((key, [slash, target].concat()))
+}
+
+/// Appends a target with its path in normal form; as it is if there is none, for then nothing is stored for it.
+fn put_normal(target: &[u8], out: &mut Vec<u8>) {
+    let end = memchr::memchr(b'?', target).unwrap_or(target.len());
+    let (path, query) = target.split_at(end);
+    if path::normalise(path, out).is_err() {
+        out.extend_from_slice(path);
+    }
+    out.extend_from_slice(query);
 }
 
 /// The key of what a reference names (RFC 3986, section 5.2), as seen from the resource with the key
@@ -160,21 +192,20 @@ pub fn of_reference(base: &[u8], reference: &[u8]) -> Option<Vec<u8>> {
     let (authority, target) = base.split_at(slash);
     let here = |key: Vec<u8>| {
         let (host, target) = key.split_at_checked(slash)?;
-        (host == authority && target.first() == Some(&b'/'))
-            .then(|| [authority, &without_dots(target)].concat())
+        (host == authority && target.first() == Some(&b'/')).then_some(key)
     };
     if let Ok(key) = of_url(reference) {
         return here(key);
     }
     let reference = reference.split(|&byte| byte == b'#').next().unwrap_or_default();
-    let path = target.split(|&byte| byte == b'?').next().unwrap_or_default();
-    let folder = path.iter().rposition(|&byte| byte == b'/').map_or(path, |end| &path[..=end]);
+    let base_path = target.split(|&byte| byte == b'?').next().unwrap_or_default();
+    let folder = base_path.iter().rposition(|&byte| byte == b'/').map_or(base_path, |end| &base_path[..=end]);
     let before = match reference {
         [b'/', b'/', ..] => {
             return of_url(&[b"http:", reference].concat()).ok().and_then(here);
         }
         [b'/', ..] => &b""[..],
-        [b'?', ..] => path,
+        [b'?', ..] => base_path,
         [] => target,
         // A colon in the first segment would make another scheme of it.
         _ if reference.split(|&byte| byte == b'/').next()?.contains(&b':') => return None,
@@ -184,36 +215,9 @@ pub fn of_reference(base: &[u8], reference: &[u8]) -> Option<Vec<u8>> {
     if !whole.iter().all(|byte| matches!(byte, 0x21..=0x7e)) {
         return None;
     }
-    Some([authority, &without_dots(&whole)].concat())
-}
-
-/// A target without dot segments (RFC 3986, section 5.2.4).
-fn without_dots(target: &[u8]) -> Vec<u8> {
-    let end = memchr::memchr(b'?', target).unwrap_or(target.len());
-    let (path, query) = target.split_at(end);
-    let mut segments: Vec<&[u8]> = Vec::new();
-    let mut parts = path.split(|&byte| byte == b'/').skip(1).peekable();
-    while let Some(part) = parts.next() {
-        let last = parts.peek().is_none();
-        match part {
-            b"." if last => segments.push(b""),
-            b"." => {}
-            b".." => {
-                segments.pop();
-                if last {
-                    segments.push(b"");
-                }
-            }
-            part => segments.push(part),
-        }
-    }
-    let mut whole = Vec::with_capacity(target.len());
-    for segment in segments {
-        whole.push(b'/');
-        whole.extend_from_slice(segment);
-    }
-    whole.extend_from_slice(query);
-    whole
+    let mut key = authority.to_vec();
+    put_normal(&whole, &mut key);
+    Some(key)
 }
 
 /// An authority without a port that says nothing: an empty one, or 80. Any other port is kept, 443
@@ -250,8 +254,26 @@ mod tests {
             ("HTTPS://a:443", "a/"),
             ("http://a?q", "a/?q"),
             ("http://[::1]:81/x", "[::1]:81/x"),
+            ("http://a//b/./c/../%61%2f?x//y", "a/b/a%2F?x//y"),
+            ("http://a/b/..", "a/"),
+            ("http://a/%2", "a/%2"),
         ] {
             assert_eq!(of_url(url.as_bytes()).unwrap(), want.as_bytes(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_may_end_within_a_name() {
+        for (url, want) in [
+            ("http://a", "a/"),
+            ("http://a//b/./%61", "a/b/a"),
+            ("http://a/b/.", "a/b/."),
+            ("http://a//b/..", "a/b/.."),
+            ("http://a/x..", "a/x.."),
+            ("http://a/b?c=.", "a/b?c=."),
+            ("http://a/%2", "a/%2"),
+        ] {
+            assert_eq!(of_prefix(url.as_bytes()).unwrap(), want.as_bytes(), "{url}");
         }
     }
 
@@ -269,6 +291,8 @@ mod tests {
             ("//a:1/x", Some("a:1/x")),
             ("//a:1/y/../x", Some("a:1/x")),
             ("http://a:1/./x?../y", Some("a:1/x?../y")),
+            ("//a:1//y//%7ex", Some("a:1/y/~x")),
+            ("/%41//b", Some("a:1/A/b")),
             ("http://a/x", None),
             ("//b/x", None),
             ("http://a:11/x", None),

@@ -29,6 +29,19 @@ pub enum Bypass {
     NoStore,
 }
 
+impl Bypass {
+    /// For explanations.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Bypass::Method => "the method is neither GET nor HEAD",
+            Bypass::Content => "the request has content",
+            Bypass::Upgrade => "the request wants to leave HTTP",
+            Bypass::Precondition => "the request has a condition that only the origin can judge",
+            Bypass::NoStore => "the request says no-store",
+        }
+    }
+}
+
 /// Decides whether the cache may have anything to do with a request.
 pub fn eligible(
     method: Method,

@@ -32,6 +32,7 @@ pub(crate) fn head(ledger: &Arc<Ledger>, lines: &str, selecting: &[u8]) -> Optio
         length: None,
         vary: if selecting.is_empty() { b"" } else { b"x-variant\n" },
         selecting,
+        tags: b"",
     };
     Head::new(ledger, &making)
 }

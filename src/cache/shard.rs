@@ -236,6 +236,11 @@ impl Shard {
         Begun::Fetch
     }
 
+    /// Whether a fetch is under way for a key that others may join. Looks at all that are under way.
+    pub fn is_fetched(&self, key: KeyRef<'_>) -> bool {
+        self.flights.values().any(|flight| flight.key.borrowed().text == key.text)
+    }
+
     /// A fetch that others could join has ended; those who ask from here on do not find it.
     pub fn land(&mut self, id: FillId) {
         if let Some(flight) = self.flights.remove(&id)

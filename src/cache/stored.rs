@@ -137,18 +137,20 @@ pub struct Making<'a> {
     pub vary: &'a [u8],
     /// What of the request selects the response: see [`super::vary::select`].
     pub selecting: &'a [u8],
+    /// Tags that it gets beside its own, separated by line feeds.
+    pub tags: &'a [u8],
 }
 
 impl Head {
     /// Makes a head of a response, if the ledger has room for it.
     pub fn new(ledger: &Arc<Ledger>, making: &Making<'_>) -> Option<Arc<Head>> {
-        let Making { bytes, head, fields, storing, edits, length, vary, selecting } = *making;
+        let Making { bytes, head, fields, storing, edits, length, vary, selecting, tags } = *making;
         let mut text = Vec::with_capacity(bytes.len() + edits.via.len() + encode::ADDED_BYTES_MAX);
         encode::kept(&mut text, bytes, head, fields, &edits);
         if text.len() > crate::limits::HEAD_BYTES_CEILING {
             return None;
         }
-        let mut tags = Vec::new();
+        let mut tags = tags.to_vec();
         for value in fields.values(Name::CacheTag) {
             add_tags(&mut tags, value, |byte| byte == b',');
         }

@@ -440,8 +440,13 @@ impl Store {
         self.owner(hash) == self.place
     }
 
+    /// Whether a fetch is under way for a key that this core owns, and that others may wait for.
+    pub(crate) fn is_fetched(&self, key: KeyRef<'_>) -> bool {
+        self.shard.borrow().is_fetched(key)
+    }
+
     /// The core that owns a key.
-    fn owner(&self, hash: u64) -> usize {
+    pub(crate) fn owner(&self, hash: u64) -> usize {
         let cores = self.shared.inboxes.len() as u128;
         // The upper half of a product spreads the hash evenly, and leaves its low bits to the index.
         usize::try_from((u128::from(hash) * cores) >> 64).unwrap_or(0)
