@@ -67,7 +67,7 @@ catalogue! {
     UnsupportedVersion: 505, "unsupported_version", "This version of HTTP is not supported.", "";
 
     BadPath: 400, "bad_path", "The path has a malformed escape, or an escaped NUL.", "";
-    AmbiguousPath: 400, "ambiguous_path", "The path has an escaped slash or a backslash that makes it mean two things.", "";
+    AmbiguousPath: 400, "ambiguous_path", "The path has an escaped character or a backslash that makes it mean two things.", "";
     UnusableValue: 400, "unusable_value", "A part of the request cannot stand where this server has to write it.", "";
 
     // The request is well-formed, but not served.

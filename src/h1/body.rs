@@ -113,6 +113,13 @@ impl Decoder {
         }
     }
 
+    /// Takes the trailer fields with these names out of what ends the message on its way out.
+    pub fn drop_trailers(&mut self, goes: impl Fn(&[u8]) -> bool) {
+        if let Framing::Ended { trailers: Some(trailers) } = &mut self.framing {
+            trailers.end = without_fields(&trailers.end, goes);
+        }
+    }
+
     /// What ends the message on its way out: the last chunk, with the trailer fields that may be
     /// passed on.
     pub fn end(&self, encoder: Encoder) -> &[u8] {
@@ -121,6 +128,16 @@ impl Decoder {
             _ => encoder.end(),
         }
     }
+}
+
+/// The last chunk with its trailer fields, but for those with these names.
+pub fn without_fields(end: &[u8], goes: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let is_kept = |line: &&[u8]| match memchr::memchr(b':', line) {
+        Some(colon) => !goes(&line[..colon]),
+        // The last chunk itself, and the empty line.
+        None => true,
+    };
+    end.split_inclusive(|&byte| byte == b'\n').filter(is_kept).flatten().copied().collect()
 }
 
 /// Trailer fields, whole and well-formed.
@@ -257,6 +274,16 @@ mod tests {
             assert_eq!(decoder.end(Encoder::Chunked), b"0\r\nA: 1\r\nB: 2\r\n\r\n");
             assert_eq!(decoder.end(Encoder::Plain), b"");
         }
+    }
+
+    #[test]
+    fn trailers_are_dropped_by_name() {
+        let bytes = b"0\r\nA: 1\r\nB: a: 2\r\nC:\r\n\r\n";
+        let (_, _, mut decoder) = feed(BodyLength::Chunked, bytes, 100).unwrap();
+        decoder.drop_trailers(|name| name == b"A");
+        assert_eq!(decoder.end(Encoder::Chunked), b"0\r\nB: a: 2\r\nC: \r\n\r\n");
+        decoder.drop_trailers(|_| true);
+        assert_eq!(decoder.end(Encoder::Chunked), b"0\r\n\r\n");
     }
 
     #[test]

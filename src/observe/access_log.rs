@@ -4,7 +4,6 @@
 //! it: `upstream request-id connect/first-byte/total reason cache`, times in milliseconds. `json` is one
 //! object per line.
 
-use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -36,7 +35,7 @@ impl FromStr for Format {
 /// What one line tells. Bytes are as the client sent them; they are escaped when written.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
-    /// The client's address.
+    /// The client's address, or `unix`.
     pub client: &'a [u8],
     /// When the exchange ended, as an IMF-fixdate.
     pub date: &'a [u8],
@@ -56,8 +55,8 @@ pub struct Line<'a> {
     pub referer: &'a [u8],
     /// The User-Agent field.
     pub user_agent: &'a [u8],
-    /// The endpoint that was asked.
-    pub upstream: Option<SocketAddr>,
+    /// The address that was asked, or `unix:` and a path.
+    pub upstream: Option<&'a str>,
     /// The X-Request-Id.
     pub request_id: &'a [u8],
     /// How long connecting took; `None` for a connection that was open already.
@@ -101,7 +100,7 @@ fn combined(out: &mut Vec<u8>, line: &Line<'_>) {
         out.push(b'"');
     }
     out.push(b' ');
-    address(out, line.upstream);
+    word(out, line.upstream.unwrap_or("-").as_bytes());
     out.push(b' ');
     escape(out, line.request_id);
     out.push(b' ');
@@ -148,11 +147,7 @@ fn json(out: &mut Vec<u8>, line: &Line<'_>) {
     }
     key(out, "upstream");
     match line.upstream {
-        Some(_) => {
-            out.push(b'"');
-            address(out, line.upstream);
-            out.push(b'"');
-        }
+        Some(address) => string(out, address.as_bytes()),
         None => out.extend_from_slice(b"null"),
     }
     for (name, time) in
@@ -197,12 +192,13 @@ fn milliseconds(out: &mut Vec<u8>, time: Option<Duration>) {
     }
 }
 
-fn address(out: &mut Vec<u8>, address: Option<SocketAddr>) {
-    use std::io::Write as _;
-    match address {
-        // Writing into a `Vec` cannot fail.
-        Some(address) => drop(write!(out, "{address}")),
-        None => out.push(b'-'),
+/// Writes text that stands between blanks, so that it stays one word.
+fn word(out: &mut Vec<u8>, text: &[u8]) {
+    for (place, part) in text.split(|&byte| byte == b' ').enumerate() {
+        if place > 0 {
+            out.extend_from_slice(b"\\x20");
+        }
+        escape(out, part);
     }
 }
 
@@ -259,7 +255,7 @@ mod tests {
             bytes: 12,
             referer: b"",
             user_agent: b"c\\d\xe9",
-            upstream: Some(SocketAddr::from(([127, 0, 0, 1], 9001))),
+            upstream: Some("127.0.0.1:9001"),
             request_id: b"id",
             connect: None,
             first_byte: Some(Duration::from_micros(1_234)),
@@ -278,6 +274,13 @@ mod tests {
             "192.0.2.1 - - [06/Nov/1994:08:49:37 +0000] \"GET /a\\\"b\\x0a HTTP/1.1\" 200 12 \"-\" \"c\\\\d\\xe9\" \
              127.0.0.1:9001 id -/1.234/20.005 done HIT\n"
         );
+    }
+
+    #[test]
+    fn the_path_of_a_socket_stays_one_word() {
+        let mut out = Vec::new();
+        write(&mut out, Format::Combined, &Line { upstream: Some("unix:/a \"b\n/s"), ..line() });
+        assert!(String::from_utf8(out).unwrap().contains(r#"" unix:/a\x20\"b\x0a/s id "#));
     }
 
     #[test]

@@ -78,6 +78,11 @@ counters! {
     cache_revalidated,
     /// Requests that the cache had nothing to do with.
     cache_bypassed,
+    /// Requests that a mirror got a copy of.
+    mirrored,
+    /// Requests that a mirror was to get a copy of, and did not: it has too many already, or their content had not
+    /// come as a whole.
+    mirror_skipped,
     /// Idle connections that gave up their buffer and task.
     parked,
     /// Lines of the access log that were dropped, because whoever reads them was too slow.

@@ -29,10 +29,24 @@ pub(super) struct Admitted {
     pub(super) whole: bool,
 }
 
-/// Reads the request, decides whether it is served, and takes apart what came of its content.
-pub(super) fn admit(core: &Core, received: &mut Received, record: &mut Record) -> Result<Admitted, Reason> {
+/// A request that is well-formed, and that a proxy may serve.
+pub(super) struct Read {
+    pub(super) head: RequestHead,
+    body: BodyLength,
+    asked: Asked,
+    expects_continue: bool,
+    takes_trailers: bool,
+    upgrade: Option<Span>,
+    max_forwards: Option<u64>,
+}
+
+/// Reads the request, and decides whether it may be served at all.
+///
+/// # Errors
+/// Why not.
+pub(super) fn read(core: &Core, received: &mut Received, record: &mut Record) -> Result<Read, Reason> {
     record.request_id = RequestId::Made(request_id::render(core.random.borrow_mut().u128(..)));
-    let (bytes, tail) = received.bytes.bytes_mut().split_at_mut(received.head_length);
+    let (bytes, _) = received.bytes.bytes_mut().split_at_mut(received.head_length);
     let head = request::parse(bytes, &received.terms.listener().head, &mut received.lines)?;
     received.head = Some(head);
     drop_connection_options(bytes, &mut received.lines);
@@ -43,20 +57,36 @@ pub(super) fn admit(core: &Core, received: &mut Received, record: &mut Record) -
     let body = framing::of_request(head.version, fields).map_err(framing::BadFraming::in_request)?;
     let rules = screen::Rules { via: received.terms.via(), trace: received.terms.snapshot.trace };
     let wishes = screen::look(head.method, head.version, fields, body, rules)?;
-    let content_max = received.terms.listener().body_bytes_max;
-    if matches!(body, BodyLength::Known(length) if length > content_max) {
-        return Err(Reason::BodyTooLarge);
-    }
     let asked = Asked {
         method: head.method,
         version: head.version,
-        keep_alive: framing::keeps_alive(head.version, fields),
+        keep_alive: framing::keeps_alive(head.version, fields) && !received.terms.is_last,
         upgrade: wishes.upgrade.is_some(),
     };
-    let (upgrade, expects_continue) = (wishes.upgrade.map(|p| Span::of(bytes, p)), wishes.expects_continue);
-    let (takes_trailers, max_forwards) = (wishes.takes_trailers, wishes.max_forwards);
+    Ok(Read {
+        head,
+        body,
+        asked,
+        expects_continue: wishes.expects_continue,
+        takes_trailers: wishes.takes_trailers,
+        upgrade: wishes.upgrade.map(|protocol| Span::of(bytes, protocol)),
+        max_forwards: wishes.max_forwards,
+    })
+}
+
+/// Decides whether the request's content is taken, and takes apart what came of it.
+///
+/// # Errors
+/// Why not.
+pub(super) fn admit(core: &Core, received: &mut Received, read: Read) -> Result<Admitted, Reason> {
+    let Read { head, body, asked, expects_continue, takes_trailers, upgrade, max_forwards } = read;
+    let content_max = received.terms.body_bytes_max();
+    if matches!(body, BodyLength::Known(length) if length > content_max) {
+        return Err(Reason::BodyTooLarge);
+    }
     let mut upload = Upload::new(body, content_max);
-    let data = upload.take(core, tail)?;
+    let (_, tail) = received.bytes.bytes_mut().split_at_mut(received.head_length);
+    let data = upload.take(core, &received.terms, tail)?;
     let first = received.head_length + data.start..received.head_length + data.end;
     let whole = upload.is_done();
     Ok(Admitted {

@@ -14,7 +14,7 @@ use super::record::{Received, Record};
 use super::snapshot::ListenerRules;
 use super::terms::Terms;
 use crate::error::Reason;
-use crate::h1::{Malformed, request};
+use crate::h1::Malformed;
 use crate::limits::DISCARD_BYTES_MAX;
 use crate::net::buffer::Class;
 use crate::net::{Buffer, Socket, Ticks, Watch};
@@ -44,25 +44,41 @@ pub(super) struct Client {
 /// Who asks.
 #[derive(Clone, Copy)]
 pub(super) struct Peer {
-    ip: IpAddr,
+    ip: Option<IpAddr>,
     /// Whether what it says about others is believed.
     pub(super) trusted: bool,
     address: AddressText,
 }
 
 impl Peer {
+    /// A peer that nobody trusts yet; without an address if it came by a Unix socket.
+    pub(super) fn new(ip: Option<IpAddr>) -> Peer {
+        Peer { ip, trusted: false, address: AddressText::new(ip) }
+    }
+
     /// The same, as the listener's rules see it.
     pub(super) fn under(self, rules: &ListenerRules) -> Peer {
         Peer { trusted: rules.trusted.contains(self.ip), ..self }
     }
 
-    /// The address as text.
+    /// The address; none for one who came by a Unix socket.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        self.ip
+    }
+
+    /// The address as text; `unix` for one who came by a Unix socket.
     pub(super) fn address(&self) -> &[u8] {
-        &self.address.bytes[..self.address.length]
+        self.address.bytes().unwrap_or(b"unix")
+    }
+
+    /// How it is told to upstreams who asks; where there is no address, in the word of RFC 7239, section
+    /// 6.2.
+    pub(super) fn forwarded(&self) -> &[u8] {
+        self.address.bytes().unwrap_or(b"unknown")
     }
 }
 
-/// An address as text, without an allocation.
+/// An address as text, without an allocation. Nothing stands for one who has none.
 #[derive(Clone, Copy)]
 struct AddressText {
     bytes: [u8; ADDRESS_BYTES_MAX],
@@ -73,14 +89,20 @@ struct AddressText {
 const ADDRESS_BYTES_MAX: usize = 46;
 
 impl AddressText {
-    fn new(ip: IpAddr) -> AddressText {
+    fn new(ip: Option<IpAddr>) -> AddressText {
         use std::io::Write as _;
         let mut bytes = [0; ADDRESS_BYTES_MAX];
         let mut room = &mut bytes[..];
-        // Every address fits.
-        let _ = write!(room, "{ip}");
+        if let Some(ip) = ip {
+            // Every address fits.
+            let _ = write!(room, "{ip}");
+        }
         let length = ADDRESS_BYTES_MAX - room.len();
         AddressText { bytes, length }
+    }
+
+    fn bytes(&self) -> Option<&[u8]> {
+        Some(&self.bytes[..self.length]).filter(|bytes| !bytes.is_empty())
     }
 }
 
@@ -103,8 +125,8 @@ impl Drop for Open<'_> {
     }
 }
 
-/// Serves a connection until it closes, or parks it.
-pub(crate) async fn serve(core: Rc<Core>, fd: OwnedFd, peer: SocketAddr, inlet: Rc<Inlet>) {
+/// Serves a connection until it closes, or parks it. A peer that came by a Unix socket has no address.
+pub(crate) async fn serve(core: Rc<Core>, fd: OwnedFd, peer: Option<SocketAddr>, inlet: Rc<Inlet>) {
     let open = Open(&core);
     let Ok(socket) = Socket::from_fd(fd) else { return };
     let mut client = Client::new(&core, socket, peer, inlet);
@@ -123,14 +145,9 @@ pub(crate) async fn serve(core: Rc<Core>, fd: OwnedFd, peer: SocketAddr, inlet: 
 }
 
 impl Client {
-    fn new(core: &Core, socket: Socket, peer: SocketAddr, inlet: Rc<Inlet>) -> Client {
-        let ip = peer.ip().to_canonical();
-        Client {
-            watch: core.deadlines.watch(socket.fd()),
-            socket,
-            peer: Peer { ip, trusted: false, address: AddressText::new(ip) },
-            inlet,
-        }
+    fn new(core: &Core, socket: Socket, peer: Option<SocketAddr>, inlet: Rc<Inlet>) -> Client {
+        let ip = peer.map(|peer| peer.ip().to_canonical());
+        Client { watch: core.deadlines.watch(socket.fd()), socket, peer: Peer::new(ip), inlet }
     }
 
     /// Serves requests. Says whether the connection is to be parked rather than closed.
@@ -191,10 +208,9 @@ impl Client {
     async fn no_head(&mut self, core: &Core, bytes: Buffer, fault: &HeadFault) -> Next {
         let reason = match fault {
             _ if self.watch.read_expired() => Reason::HeadTimeout,
-            HeadFault::Malformed(Malformed::TooLarge) => {
-                request::too_large(bytes.bytes(), &Terms::of(&self.inlet).listener().head)
+            HeadFault::Malformed(fault) => {
+                head::refusal(*fault, bytes.bytes(), &Terms::of(&self.inlet).listener().head)
             }
-            HeadFault::Malformed(fault) => fault.in_request(),
             HeadFault::Closed | HeadFault::Failed if bytes.is_empty() => return Next::Close,
             HeadFault::Closed | HeadFault::Failed => Reason::ClientClosed,
         };
@@ -227,7 +243,8 @@ impl Client {
             Err(Broken::Closed | Broken::Reset) => record.reason = Reason::ClientClosed,
         }
         record.finish(core, self.peer.address(), &received);
-        let Received { bytes, lines, .. } = received;
+        let Received { bytes, lines, mut terms, .. } = received;
+        terms.give_back(core);
         core.give_back_lines(lines);
         match (then, rest) {
             // What was accepted must not be taken for the whole, least of all where the close ends it.

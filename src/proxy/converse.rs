@@ -10,20 +10,22 @@ use super::cached::Caching;
 use super::cached::serve::Source;
 use super::connection::{Client, Peer};
 use super::core::Core;
+use super::edit::{self, Side};
 use super::exchange::Then;
 use super::forward::{Broken, Reader, Writer};
 use super::record::{Received, Record};
 use super::respond::{After, Respond, Responded, ResponseFault};
+use super::routing::asked_host;
 use super::upload::{Progress, UploadFault};
 use super::{task, tunnel};
 use crate::error::Reason;
 use crate::h1::chunked::PREFIX_BYTES_MAX;
 use crate::h1::encode::{self, RequestEdits};
-use crate::http::Name;
+use crate::http::target::OriginForm;
 use crate::limits::TRAILER_BYTES_MAX;
 use crate::net::buffer::Class;
 use crate::net::{Buffer, Ticks};
-use crate::upstream::{Connection, Endpoint, retry};
+use crate::upstream::{Connection, Node, retry};
 
 /// What a try is made of.
 pub(super) struct Conversation<'a> {
@@ -71,9 +73,7 @@ pub(super) async fn converse(
     mut connection: Connection,
 ) -> Result<Option<Ended>, Failure> {
     let core = conversation.core;
-    let endpoints = core.endpoints();
-    let endpoint = endpoints.get(connection.endpoint).ok_or(Reason::NoEndpoint)?;
-    let out = conversation.request_bytes(endpoint);
+    let out = conversation.request_bytes(&connection.node);
     conversation.caching.requested_ms = core.clock.unix_millis();
     let idle = conversation.received.terms.times.upstream_idle;
     send(&mut connection, out, idle).await?;
@@ -116,7 +116,7 @@ pub(super) async fn converse(
 /// Puts a connection back, or closes it.
 fn release(core: &Core, connection: Connection, reusable: bool) {
     if reusable {
-        core.pool.put(connection, core.deadlines.now());
+        connection.give_back(core.deadlines.now());
     } else {
         connection.socket.close();
     }
@@ -171,24 +171,25 @@ impl Conversation<'_> {
         progress.uploading.set(true);
         let from = Reader { source, watch: client_watch, limit: Some(times.body_idle) };
         let to = Writer { sink: &mut socket.sink, watch, limit: times.upstream_idle };
-        let upload = self.admitted.upload.run(core, from, to, times, progress);
+        let upload = self.admitted.upload.run(core, from, to, &self.received.terms, progress);
         Box::pin(beside(respond.run(), upload)).await
     }
 
     /// The request as the endpoint gets it: the head, and the content that has come so far.
-    fn request_bytes(&self, endpoint: &Endpoint) -> Buffer {
+    pub(super) fn request_bytes(&self, endpoint: &Node) -> Buffer {
         let Conversation { core, peer, received, admitted, caching, record, .. } = self;
         let bytes = received.head_bytes();
         let fields = received.fields();
-        let asked_host = match admitted.head.target.authority() {
-            Some(authority) => authority.within(bytes),
-            None => fields.first(Name::Host).unwrap_or_default(),
-        };
-        let own_name = received.terms.snapshot.upstream_host || asked_host.is_empty();
+        let terms = &received.terms;
+        let asked_host = asked_host(received, &admitted.head);
+        let own_name = terms.upstream().is_some_and(|upstream| upstream.own_host) || asked_host.is_empty();
         let edits = RequestEdits {
-            target: admitted.head.target.origin_form(bytes, admitted.head.method),
-            host: if own_name { endpoint.authority.as_bytes() } else { asked_host },
-            client: peer.address(),
+            target: match &*terms.texts.target {
+                [] => admitted.head.target.origin_form(bytes, admitted.head.method),
+                target => OriginForm { prefix: b"", rest: target },
+            },
+            host: if own_name { endpoint.authority().as_bytes() } else { asked_host },
+            client: peer.forwarded(),
             trusted: peer.trusted,
             forwarded_host: asked_host,
             via: received.terms.via(),
@@ -203,6 +204,9 @@ impl Conversation<'_> {
         let mut scratch = core.scratch.borrow_mut();
         scratch.clear();
         encode::request(&mut *scratch, bytes, &admitted.head, fields, &edits);
+        if let Some((edits, lines)) = terms.request_edits() {
+            edit::head(core, Side::Request, &mut scratch, edits, lines);
+        }
         let content = &received.bytes.bytes()[admitted.first.clone()];
         let most = scratch.len() + content.len() + PREFIX_BYTES_MAX + 2 * TRAILER_BYTES_MAX;
         let mut out = core.buffers.take(Class::fitting(most));

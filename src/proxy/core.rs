@@ -4,21 +4,20 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::inlet::Inlet;
-use super::snapshot::Snapshot;
+use super::snapshot::{Blueprint, Snapshot};
 use crate::cache::purge::{Purge, Round};
 use crate::cache::store::Store;
 use crate::clock::{Clock, Moment};
-use crate::error::Reason;
 use crate::http::FieldLine;
 use crate::http::date::RenderedDate;
 use crate::net::deadline::TICK;
 use crate::net::parking::ParkingLot;
-use crate::net::{BufferPool, Deadlines, Ticks};
+use crate::net::{BufferPool, Deadlines};
 use crate::observe::{Counters, Format};
-use crate::upstream::balance::RoundRobin;
-use crate::upstream::{Connection, Endpoint, Pool, connect};
+use crate::upstream::{Endpoint, Nodes};
 
 /// The access log of one core: lines gather here until they are carried out.
 pub(crate) struct LogBatch {
@@ -57,12 +56,15 @@ const TEXT_BYTES_KEPT_MAX: usize = 1024;
 
 /// Everything that belongs to one core.
 pub(crate) struct Core {
+    /// The core's place among the workers.
+    place: usize,
     /// The configuration for what begins now.
     snapshot: RefCell<Rc<Snapshot>>,
     pub(crate) buffers: BufferPool,
     pub(crate) deadlines: Rc<Deadlines>,
-    pub(crate) lot: ParkingLot<(SocketAddr, Rc<Inlet>)>,
-    pub(crate) pool: Pool,
+    pub(crate) lot: ParkingLot<(Option<SocketAddr>, Rc<Inlet>)>,
+    /// The endpoints that this core has connections to, of all upstreams.
+    pub(crate) nodes: Nodes,
     pub(crate) counters: Counters,
     pub(crate) log: LogBatch,
     /// This core's part of the cache, if there is one.
@@ -78,29 +80,32 @@ pub(crate) struct Core {
     texts: RefCell<Vec<Vec<u8>>>,
     /// What is said about the cache is written here before it goes into a head.
     pub(crate) report: RefCell<Vec<u8>>,
-    endpoints: RefCell<Rc<[Endpoint]>>,
-    cursor: RoundRobin,
     started: Moment,
+    /// Copies for mirrors that are on their way.
+    pub(crate) mirrored: Cell<u32>,
     draining: Cell<bool>,
     connections: Cell<usize>,
 }
 
 impl Core {
-    /// The core with that place among the workers.
+    /// The core with that place among the workers. `endpoints` has the addresses of names.
     ///
     /// # Errors
     /// No descriptor is left for the parking lot.
     pub(crate) fn new(
         place: usize,
-        snapshot: Rc<Snapshot>,
+        blueprint: Arc<Blueprint>,
+        endpoints: &[Endpoint],
         log: Format,
-        endpoints: Rc<[Endpoint]>,
         store: Option<Rc<Store>>,
     ) -> io::Result<Core> {
         let clock = Clock::default();
+        let nodes = Nodes::default();
+        let upstreams = nodes.adopt(&blueprint.upstreams, endpoints, place);
         Ok(Core {
-            pool: Pool::new(snapshot.upstream.pool_size),
-            snapshot: RefCell::new(snapshot),
+            place,
+            snapshot: RefCell::new(Rc::new(Snapshot::new(blueprint, upstreams))),
+            nodes,
             buffers: BufferPool::new(),
             deadlines: Rc::new(Deadlines::default()),
             lot: ParkingLot::new()?,
@@ -113,9 +118,8 @@ impl Core {
             texts: RefCell::default(),
             report: RefCell::default(),
             store,
-            endpoints: RefCell::new(endpoints),
-            cursor: RoundRobin::new(place),
             started: clock.now(),
+            mirrored: Cell::new(0),
             draining: Cell::new(false),
             connections: Cell::new(0),
             clock,
@@ -125,6 +129,14 @@ impl Core {
     /// The configuration for what begins now.
     pub(crate) fn snapshot(&self) -> Rc<Snapshot> {
         self.snapshot.borrow().clone()
+    }
+
+    /// Takes another configuration, for what begins from now on. `endpoints` has the addresses of names.
+    pub(crate) fn configure(&self, blueprint: Arc<Blueprint>, endpoints: &[Endpoint]) -> Rc<Snapshot> {
+        let upstreams = self.nodes.adopt(&blueprint.upstreams, endpoints, self.place);
+        let snapshot = Rc::new(Snapshot::new(blueprint, upstreams));
+        self.snapshot.replace(snapshot.clone());
+        snapshot
     }
 
     /// Moves the time on: ends what is due, once a second more.
@@ -142,7 +154,7 @@ impl Core {
             for _ in 0..self.lot.expire(now) {
                 self.connection_closed();
             }
-            self.pool.expire(now, Ticks::of(self.snapshot().upstream.pool_idle));
+            self.nodes.expire(now);
             self.buffers.trim();
         }
     }
@@ -173,37 +185,6 @@ impl Core {
             text.clear();
             kept.push(text);
         }
-    }
-
-    /// The endpoints as they are now.
-    pub(crate) fn endpoints(&self) -> Rc<[Endpoint]> {
-        self.endpoints.borrow().clone()
-    }
-
-    /// Takes other addresses; connections to the old ones end when their exchange does.
-    pub(crate) fn replace_endpoints(&self, endpoints: Rc<[Endpoint]>) {
-        *self.endpoints.borrow_mut() = endpoints;
-        self.pool.clear();
-    }
-
-    /// The place of the endpoint whose turn it is.
-    ///
-    /// # Errors
-    /// [`Reason::NoEndpoint`] if there is none.
-    pub(crate) fn choose_endpoint(&self) -> Result<usize, Reason> {
-        self.cursor.choose(self.endpoints.borrow().len()).ok_or(Reason::NoEndpoint)
-    }
-
-    /// Opens a connection to an endpoint.
-    ///
-    /// # Errors
-    /// Why it could not be opened.
-    pub(crate) async fn connect(&self, place: usize) -> Result<Connection, Reason> {
-        let endpoints = self.endpoints();
-        let endpoint = endpoints.get(place).ok_or(Reason::NoEndpoint)?;
-        self.counters.connects.increment();
-        let place = (place, self.pool.generation());
-        connect::connect(&self.deadlines, place, endpoint, self.snapshot().upstream.connect).await
     }
 
     /// Removes what is meant from this core, and returns how many stored responses that were.

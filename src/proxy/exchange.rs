@@ -2,15 +2,18 @@
 
 use std::rc::Rc;
 
-use super::admit::admit;
+use super::admit::{self, Admitted};
 use super::cached::plan::{self, Plan};
 use super::cached::serve::serve;
-use super::connection::Client;
+use super::connection::{Client, Peer};
 use super::converse::Ended;
 use super::core::Core;
+use super::direct;
 use super::fetch::fetch;
+use super::mirror;
 use super::record::{Received, Record};
 use super::refusal;
+use super::routing;
 use super::terms::Terms;
 use super::upload::Progress;
 use crate::error::Reason;
@@ -49,11 +52,14 @@ pub(super) async fn run(core: &Rc<Core>, client: &mut Client, bytes: Buffer, hea
     let mut record = Record::begin(core);
     let terms = Terms::of(&client.inlet);
     let mut received = Received { bytes, head_length, head: None, lines: core.take_lines(), terms };
-    let mut admitted = match admit(core, &mut received, &mut record) {
+    let peer = client.peer.under(received.terms.listener());
+    let mut admitted = match admitted(core, &peer, &mut received, &mut record) {
         Ok(admitted) => admitted,
         Err(reason) => return refuse(core, received, record, reason),
     };
-    let peer = client.peer.under(received.terms.listener());
+    if received.terms.upstream().is_none() {
+        return answer(core, &peer, received, admitted, record);
+    }
     let mut caching = plan::begin(core, &peer, &received, &admitted);
     let plan = plan::plan(core, &peer, &received, &admitted, &mut caching).await;
     let mut progress = Progress::of(&admitted);
@@ -107,6 +113,42 @@ pub(super) async fn run(core: &Rc<Core>, client: &mut Client, bytes: Buffer, hea
     let last = answerable.then(|| refusal::answer(core, &received, &mut record, Some(&caching), persists));
     caching.give_back(core);
     Outcome { last, rest, then, received, record }
+}
+
+/// Reads the request, finds its route and what follows from it, and decides whether it is served.
+fn admitted(
+    core: &Rc<Core>,
+    peer: &Peer,
+    received: &mut Received,
+    record: &mut Record,
+) -> Result<Admitted, Reason> {
+    let read = admit::read(core, received, record)?;
+    routing::route(core, peer, received, &read.head, record)?;
+    // Admitting takes content apart where it lies.
+    let copied = mirror::copy(core, received);
+    let admitted = admit::admit(core, received, read)?;
+    if let Some(copied) = copied {
+        mirror::begin(core, peer, received, &admitted, record.request_id, copied);
+    }
+    Ok(admitted)
+}
+
+/// Answers a request whose route needs no upstream, or that has none.
+fn answer(
+    core: &Core,
+    peer: &Peer,
+    received: Received,
+    mut admitted: Admitted,
+    mut record: Record,
+) -> Outcome {
+    let keep_alive = admitted.asked.keep_alive && admitted.whole && !core.is_draining();
+    let then = match (keep_alive, admitted.whole) {
+        (true, _) => Then::Persist,
+        (false, true) => Then::Close,
+        (false, false) => Then::CloseWhileSending,
+    };
+    let last = direct::answer(core, peer, &received, &admitted, &mut record, keep_alive);
+    Outcome { last: Some(last), rest: admitted.upload.rest(), then, received, record }
 }
 
 /// Answers a request that could not be received, or that is not served; its connection closes.

@@ -1,6 +1,7 @@
 //! Asking endpoints until one answers, or none may be asked any more.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::admit::Admitted;
 use super::cached::Caching;
@@ -9,10 +10,11 @@ use super::converse::{Conversation, Ended, converse};
 use super::core::Core;
 use super::record::{Received, Record};
 use super::respond::ResponseFault;
+use super::terms::Terms;
 use super::upload::Progress;
 use crate::error::Reason;
-use crate::upstream::Connection;
 use crate::upstream::retry::{self, Try};
+use crate::upstream::{Connection, Node, connect};
 
 /// Fetches the response and passes it on, up to its last window; without a client, only into the cache.
 /// The progress says how far the last try had come.
@@ -26,13 +28,14 @@ pub(super) async fn fetch(
     record: &mut Record,
 ) -> (Result<Ended, ResponseFault>, Progress) {
     let mut retries = 0;
-    let retries_max = received.terms.snapshot.upstream.retries_max;
+    let terms = &received.terms;
+    let retries_max = terms.retries_max();
     let mut refused = 0;
     loop {
         let progress = Progress::of(admitted);
         // Where one pooled connection was stale, the others may be too.
         let pooled = retries == 0;
-        let connection = match acquire(core, pooled, retries_max, &mut refused, record).await {
+        let connection = match acquire(core, terms, pooled, &mut refused, record).await {
             Ok(connection) => connection,
             Err(reason) => return (Err(reason.into()), progress),
         };
@@ -64,25 +67,26 @@ pub(super) async fn fetch(
 /// one. Each endpoint is tried once, as far as retries go.
 async fn acquire(
     core: &Core,
+    terms: &Terms,
     pooled: bool,
-    retries_max: u32,
     refused: &mut usize,
     record: &mut Record,
 ) -> Result<Connection, Reason> {
-    let endpoints = core.endpoints().len();
-    let tries_max = endpoints.min(1 + retries_max as usize);
+    let upstream = terms.upstream().ok_or(Reason::NoEndpoint)?;
+    let tries_max = upstream.endpoints().len().min(1 + terms.retries_max() as usize);
     // The turn is taken once: others take theirs meanwhile, and the next turn could be the same again.
-    let mut place = core.choose_endpoint()?;
+    let mut place = upstream.choose().ok_or(Reason::NoEndpoint)?;
     loop {
-        if pooled && let Some(connection) = core.pool.take(place) {
+        let node = upstream.endpoint(place).ok_or(Reason::NoEndpoint)?;
+        if pooled && let Some(connection) = node.take() {
             core.counters.reused.increment();
-            record.upstream = Some(connection.address);
+            record.upstream = Some(connection.shown.clone());
             return Ok(connection);
         }
         let before = record.elapsed(core);
-        match Box::pin(core.connect(place)).await {
+        match Box::pin(open(core, node, terms.connect())).await {
             Ok(connection) => {
-                record.upstream = Some(connection.address);
+                record.upstream = Some(connection.shown.clone());
                 record.connect = before.and_then(|before| Some(record.elapsed(core)?.saturating_sub(before)));
                 return Ok(connection);
             }
@@ -92,8 +96,14 @@ async fn acquire(
                     return Err(reason);
                 }
                 core.counters.retries.increment();
-                place = (place + 1) % endpoints;
+                place += 1;
             }
         }
     }
+}
+
+/// Opens a connection to an endpoint within `limit`.
+async fn open(core: &Core, node: &Rc<Node>, limit: Duration) -> Result<Connection, Reason> {
+    core.counters.connects.increment();
+    connect::connect(&core.deadlines, node, limit).await
 }

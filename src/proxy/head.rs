@@ -1,6 +1,7 @@
 //! Receiving a head: reading until it is whole, into a larger buffer where it has to be.
 
-use crate::h1::{HeadScanner, Malformed};
+use crate::error::Reason;
+use crate::h1::{HeadScanner, Malformed, request};
 use crate::limits::HeadLimits;
 use crate::net::buffer::Class;
 use crate::net::{Buffer, BufferPool, Source};
@@ -46,8 +47,20 @@ pub(super) async fn receive(
     }
 }
 
+/// Why a request is refused whose head is malformed or too large.
+pub(super) fn refusal(fault: Malformed, bytes: &[u8], limits: &HeadLimits) -> Reason {
+    match fault {
+        Malformed::TooLarge => request::too_large(bytes, limits),
+        fault => fault.in_request(),
+    }
+}
+
 /// Looks for the end of the head in what has come.
-fn look(scanner: &mut HeadScanner, buffer: &Buffer, limits: &HeadLimits) -> Result<Option<usize>, HeadFault> {
+pub(super) fn look(
+    scanner: &mut HeadScanner,
+    buffer: &Buffer,
+    limits: &HeadLimits,
+) -> Result<Option<usize>, HeadFault> {
     let fault = match scanner.scan(buffer.bytes()) {
         Ok(Some(length)) if length <= limits.head_bytes_max => return Ok(Some(length)),
         Ok(None) if buffer.len() < limits.head_bytes_max => return Ok(None),

@@ -1,4 +1,5 @@
-//! A listener as the connections know it that came in there: which configuration holds for them.
+//! A listening socket as the connections know it that came in there: which configuration holds for them, and which
+//! listener of it they belong to.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -6,35 +7,44 @@ use std::rc::Rc;
 use super::snapshot::Snapshot;
 use crate::net::Ticks;
 
-/// See the module. It outlives configurations, and the sockets of its listener.
+/// See the module. It outlives configurations, and its socket.
 pub(crate) struct Inlet {
-    /// The newest configuration that has the listener.
+    /// The newest configuration that has a listener for it.
     snapshot: RefCell<Rc<Snapshot>>,
-    /// The listener's place in it.
+    /// That listener's place in it.
     place: Cell<usize>,
-    /// Whether the listener is still there. Where it is not, connections end with the exchange that they are
-    /// in, or with the next.
+    /// Whether there is still a listener for it. Where there is none, connections end with the exchange that they
+    /// are in, or with the next.
     open: Cell<bool>,
 }
 
 impl Inlet {
-    /// The listener with that place.
+    /// For the listener with that place.
     pub(crate) fn new(snapshot: Rc<Snapshot>, place: usize) -> Inlet {
         Inlet { snapshot: RefCell::new(snapshot), place: Cell::new(place), open: Cell::new(true) }
     }
 
-    /// From now on another configuration holds.
-    pub(crate) fn follow(&self, snapshot: Rc<Snapshot>, place: usize) {
-        *self.snapshot.borrow_mut() = snapshot;
-        self.place.set(place);
+    /// From now on another configuration holds, and in it the listener of that name. If it has none, connections
+    /// keep to what they have, and end; says whether it has one.
+    pub(crate) fn follow(&self, snapshot: &Rc<Snapshot>, name: &str) -> bool {
+        let place = snapshot.listener(name);
+        match place {
+            Some(place) => {
+                *self.snapshot.borrow_mut() = snapshot.clone();
+                self.place.set(place);
+            }
+            None => self.open.set(false),
+        }
+        place.is_some()
     }
 
-    /// The listener is gone.
-    pub(crate) fn close(&self) {
-        self.open.set(false);
+    /// The same, in the listener that has the name of the one so far.
+    pub(crate) fn follow_name(&self, snapshot: &Rc<Snapshot>) -> bool {
+        let (before, place) = self.now();
+        self.follow(snapshot, &before.listeners[place].name)
     }
 
-    /// Whether it is there.
+    /// Whether there is a listener for it.
     pub(super) fn is_open(&self) -> bool {
         self.open.get()
     }

@@ -17,6 +17,8 @@
 //!                               └── again, where that is safe ◀── failed unanswered
 //! ```
 //!
+//! `explain` leads a request through the same steps, up to where an upstream would be asked, and puts them into words.
+//!
 //! Everything here belongs to one core and is never shared with another.
 
 mod admit;
@@ -24,15 +26,20 @@ mod cached;
 mod connection;
 mod converse;
 mod core;
+mod direct;
+mod edit;
 mod exchange;
+pub(crate) mod explain;
 mod fetch;
 mod forward;
 pub(crate) mod guard;
 mod head;
 mod inlet;
+mod mirror;
 mod record;
 mod refusal;
 mod respond;
+mod routing;
 mod snapshot;
 mod task;
 mod terms;
@@ -43,4 +50,4 @@ mod window;
 pub(crate) use self::connection::serve;
 pub(crate) use self::core::Core;
 pub(crate) use self::inlet::Inlet;
-pub(crate) use self::snapshot::Snapshot;
+pub(crate) use self::snapshot::{Blueprint, Snapshot};

@@ -1,6 +1,6 @@
 //! What is remembered of an exchange until it has ended, for the log and the counters.
 
-use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::core::Core;
@@ -77,7 +77,7 @@ pub(crate) struct Record {
     pub(crate) started: Option<Moment>,
     pub(crate) connect: Option<Duration>,
     pub(crate) first_byte: Option<Duration>,
-    pub(crate) upstream: Option<SocketAddr>,
+    pub(crate) upstream: Option<Rc<str>>,
     pub(crate) status: u16,
     /// Bytes of content sent to the client.
     pub(crate) bytes: u64,
@@ -153,7 +153,7 @@ impl Record {
             bytes: self.bytes,
             referer: field(Name::Referer),
             user_agent: field(Name::UserAgent),
-            upstream: self.upstream,
+            upstream: self.upstream.as_deref(),
             request_id: self.request_id.bytes(received),
             connect: self.connect,
             first_byte: self.first_byte,

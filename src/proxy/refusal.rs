@@ -2,9 +2,12 @@
 
 use super::cached::Caching;
 use super::core::Core;
+use super::edit::{self, Side};
 use super::record::{Received, Record};
+use super::snapshot::Action;
 use crate::cache::outcome::{self, Outcome, Report};
 use crate::content::error_page::{self, ErrorAnswer};
+use crate::error::Reason;
 use crate::h1::encode::Persistence;
 use crate::http::{Method, Name, Version};
 use crate::net::Buffer;
@@ -18,12 +21,16 @@ pub(super) fn answer(
     caching: Option<&Caching>,
     keep_alive: bool,
 ) -> Buffer {
+    let terms = &received.terms;
     let version = received.head.map_or(Version::Http11, |head| head.version);
     let accept = received.fields().first(Name::Accept).unwrap_or_default();
-    record.status = record.reason.status();
+    record.status = match terms.action() {
+        Some(Action::Deny { status }) if record.reason == Reason::Denied => *status,
+        _ => record.reason.status(),
+    };
     let mut report = core.report.borrow_mut();
     report.clear();
-    let via = received.terms.via();
+    let via = terms.via();
     match caching {
         Some(caching) => caching.append_report(via, None, &mut report),
         // A request that is not admitted never gets as far as the cache.
@@ -40,7 +47,7 @@ pub(super) fn answer(
         &ErrorAnswer {
             reason: record.reason,
             status: record.status,
-            page: None,
+            page: terms.error_page(record.status),
             request_id: record.request_id.bytes(received),
             date: core.date.borrow().as_bytes(),
             json: error_page::prefers_json(accept),
@@ -50,6 +57,9 @@ pub(super) fn answer(
             report: &report,
         },
     );
+    if let Some((edits, lines)) = terms.response_edits() {
+        edit::head(core, Side::Response, &mut scratch, edits, lines);
+    }
     let mut buffer = core.buffers.take(Class::fitting(scratch.len()));
     let fits = buffer.append(&scratch);
     debug_assert!(fits, "an error answer fits into a buffer");

@@ -5,6 +5,7 @@ use super::cached::pump::{Pump, bad_body};
 use super::cached::serve::Source;
 use super::cached::{Caching, Heads, Judgement};
 use super::core::Core;
+use super::edit::{self, Side};
 use super::forward::{Broken, Reader, Writer};
 use super::head::{self, HeadFault};
 use super::record::Record;
@@ -185,7 +186,8 @@ impl Respond<'_> {
         let bytes = &window.bytes()[..head_length];
         let came = Came { bytes, head: &head, lines: &self.lines, length };
         match self.caching.judge(self.core, self.terms, self.request, came) {
-            Judgement::PassOn if self.client.is_some() => {}
+            // What is mirrored is read to its end, so that its connection can serve again.
+            Judgement::PassOn if self.client.is_some() || !self.caching.rules.on => {}
             Judgement::PassOn => return Ok(dropped(window, false)),
             Judgement::Again => return Ok(dropped(window, true)),
             Judgement::Serve(source) => {
@@ -223,7 +225,7 @@ impl Respond<'_> {
     /// its client can ask for them again.
     async fn invalidate(&self, head: &ResponseHead, bytes: &[u8]) {
         let Some(store) = &self.core.store else { return };
-        for key in self.caching.invalidated(head.status, Fields::new(bytes, &self.lines)) {
+        for key in self.caching.invalidated(self.terms, head.status, Fields::new(bytes, &self.lines)) {
             let key = KeyRef { hash: store.hash(&key), text: &key };
             Box::pin(store.invalidate(key)).await;
         }
@@ -399,6 +401,9 @@ impl Respond<'_> {
         window.narrow(step.data);
         frame(window, content.outgoing.encoder);
         if content.done {
+            if let Some((edits, _)) = self.terms.response_edits() {
+                content.decoder.drop_trailers(|name| edits.removes(name));
+            }
             content.end_apart = !window.append(content.decoder.end(content.outgoing.encoder));
         }
         Ok(())
@@ -461,6 +466,9 @@ impl Respond<'_> {
         }
         let edits = ResponseEdits { body, persistence, via, date: date.as_bytes(), upgrade, report: &report };
         encode::response(&mut *scratch, bytes, head, Fields::new(bytes, &self.lines), &edits);
+        if let Some((edits, lines)) = self.terms.response_edits().filter(|_| !is_interim(head.status)) {
+            edit::head(self.core, Side::Response, &mut scratch, edits, lines);
+        }
     }
 
     /// What was encoded last, in a buffer of its own.

@@ -6,8 +6,8 @@ use std::ops::Range;
 use super::admit::Admitted;
 use super::core::Core;
 use super::forward::{Broken, Reader, Writer};
-use super::snapshot::ExchangeTimes;
 use super::task;
+use super::terms::Terms;
 use super::window::{frame, next_window};
 use crate::error::Reason;
 use crate::h1::BodyLength;
@@ -74,11 +74,20 @@ impl Upload {
     ///
     /// # Errors
     /// Why the request is refused.
-    pub(super) fn take(&mut self, core: &Core, bytes: &mut [u8]) -> Result<Range<usize>, Reason> {
+    pub(super) fn take(
+        &mut self,
+        core: &Core,
+        terms: &Terms,
+        bytes: &mut [u8],
+    ) -> Result<Range<usize>, Reason> {
         let step = self.decoder.step(bytes).map_err(|fault| match fault {
             BadBody::Chunk => Reason::BadChunk,
             BadBody::Trailer => Reason::BadTrailer,
         })?;
+        if let Some((edits, _)) = terms.request_edits().filter(|_| self.decoder.is_done()) {
+            // What a route says itself, or keeps from its upstream, nobody says behind the content either.
+            self.decoder.drop_trailers(|name| edits.removes(name));
+        }
         self.taken += step.data.len() as u64;
         if self.taken > self.taken_max {
             return Err(Reason::BodyTooLarge);
@@ -121,9 +130,10 @@ impl Upload {
         core: &Core,
         mut client: Reader<'_>,
         mut upstream: Writer<'_>,
-        times: ExchangeTimes,
+        terms: &Terms,
         progress: &Progress,
     ) -> Result<(), UploadFault> {
+        let times = terms.times;
         let mut window = core.buffers.take(Class::Small);
         let (mut last, mut at_once) = (0, 0);
         if progress.waiting.get() {
@@ -145,7 +155,7 @@ impl Upload {
                     Broken::Closed | Broken::Reset => Reason::ClientClosed,
                 })
             })?;
-            let data = self.take(core, window.bytes_mut()).map_err(UploadFault::Client)?;
+            let data = self.take(core, terms, window.bytes_mut()).map_err(UploadFault::Client)?;
             window.narrow(data);
             frame(&mut window, self.encoder);
             let apart = self.is_done() && !window.append(self.decoder.end(self.encoder));

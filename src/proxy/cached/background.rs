@@ -6,7 +6,7 @@ use super::plan::{self, Planning};
 use crate::cache::shard::Entry;
 use crate::net::Buffer;
 use crate::net::buffer::Class;
-use crate::proxy::admit::admit;
+use crate::proxy::admit;
 use crate::proxy::connection::Peer;
 use crate::proxy::core::Core;
 use crate::proxy::fetch::fetch;
@@ -41,7 +41,8 @@ async fn run(core: Rc<Core>, peer: Peer, bytes: Buffer, terms: Terms) {
     let head_length = bytes.len();
     let mut received = Received { bytes, head_length, head: None, lines: core.take_lines(), terms };
     // It was admitted before, and nothing has changed since.
-    let Ok(mut admitted) = admit(&core, &mut received, &mut record) else { return };
+    let read = admit::read(&core, &mut received, &mut record);
+    let Ok(mut admitted) = read.and_then(|read| admit::admit(&core, &mut received, read)) else { return };
     let mut caching = plan::begin(&core, &peer, &received, &admitted);
     let fetches = match Planning::new(&core, &peer, &received) {
         Some(planning) => {
@@ -58,5 +59,6 @@ async fn run(core: Rc<Core>, peer: Peer, bytes: Buffer, terms: Terms) {
         }
     }
     caching.give_back(&core);
+    received.terms.give_back(&core);
     core.give_back_lines(received.lines);
 }

@@ -301,6 +301,7 @@ impl Caching {
             length,
             vary: &names,
             selecting,
+            tags: case.terms.route().map_or(&b""[..], |route| &route.tags),
         };
         case.store.make(2 * came.bytes.len() + selecting.len(), |ledger| Head::new(ledger, &making))
     }

@@ -28,12 +28,16 @@ use crate::cache::store::Store;
 use crate::cache::store::Ticket;
 use crate::cache::stored::Head;
 use crate::cache::vary;
+use crate::config::route::{ForwardPath, KeyQuery};
 use crate::error::Reason;
-use crate::http::target::OriginForm;
+use crate::h1::RequestHead;
 use crate::http::{Fields, Method, Name};
 use crate::proxy::core::Core;
 use crate::proxy::record::Received;
+use crate::proxy::routing::{asked_host, normal_path, target_parts};
 use crate::proxy::snapshot::CacheRules;
+use crate::proxy::terms::Terms;
+use crate::route;
 
 /// See the module.
 pub(in crate::proxy) struct Caching {
@@ -121,15 +125,25 @@ impl Caching {
         core: &Core,
         store: &Store,
         received: &Received,
-        method: Method,
-        (authority, target): (&[u8], OriginForm<'_>),
+        head: &RequestHead,
         trusted: bool,
-        rules: CacheRules,
     ) -> Caching {
         let fields = received.fields();
+        let terms = &received.terms;
         let mut text = core.take_text();
-        key::write(&mut text, authority, &[target.prefix, target.rest]);
+        write_key(received, head, &mut text);
         let mut selecting = core.take_text();
+        // Requests for one URL that routes tell apart by more than the URL have responses of their own.
+        selecting.extend_from_slice(&terms.identity.to_le_bytes());
+        if let Some(route) = terms.route() {
+            route::key::write_selecting(&route.key, fields, &mut selecting);
+            selecting.extend_from_slice(&terms.texts.brought);
+            if route.rewrite.forward == ForwardPath::Original {
+                // Each spelling is another question to the upstream, if not to who purges.
+                selecting.extend_from_slice(target_parts(head, received.head_bytes()).path);
+                selecting.push(b'\n');
+            }
+        }
         // What the upstream is told by X-Forwarded-Proto and X-Forwarded-Host makes another response of it.
         let told = |name| if trusted { fields.first(name).unwrap_or_default() } else { b"" };
         for value in [told(Name::XForwardedProto), told(Name::XForwardedHost)] {
@@ -140,12 +154,13 @@ impl Caching {
             select_by_forwarded(fields, &mut selecting);
         }
         let now_ms = core.clock.unix_millis();
+        let rules = terms.cache();
         Caching {
             hash: store.hash(&text),
             key: text,
             directives: RequestDirectives::of(fields),
             authorized: fields.first(Name::Authorization).is_some(),
-            method,
+            method: head.method,
             rules: CacheRules {
                 response_bytes_max: rules.response_bytes_max.min(store.response_bytes_max()),
                 ..rules
@@ -225,15 +240,19 @@ impl Caching {
     }
 
     /// The keys of what a response with that status, to a request that is not safe, makes wrong (RFC 9111,
-    /// section 4.4): the target's own, and those that Location and Content-Location name on the same host.
-    pub(in crate::proxy) fn invalidated(&self, code: u16, fields: Fields<'_>) -> Vec<Vec<u8>> {
+    /// section 4.4): the target's own, and those that Location and Content-Location name on the same host; each also
+    /// as routes keep it that leave out parts of the query.
+    pub(in crate::proxy) fn invalidated(&self, terms: &Terms, code: u16, fields: Fields<'_>) -> Vec<Vec<u8>> {
         if self.report.is_none() || self.method.is_safe() || !(200..400).contains(&code) {
             return Vec::new();
         }
         let named = [Name::Location, Name::ContentLocation].map(|name| fields.first(name));
         let named =
             named.into_iter().flatten().filter_map(|reference| key::of_reference(&self.key, reference));
-        std::iter::once(self.key.clone()).chain(named).collect()
+        let whole: Vec<Vec<u8>> = std::iter::once(self.key.clone()).chain(named).collect();
+        let queries = &terms.snapshot.queries;
+        let others: Vec<_> = whole.iter().flat_map(|key| route::key::others(key, queries)).collect();
+        [whole, others].concat()
     }
 
     /// The fetch has failed: whoever waits for it is told. Says which stored response may stand in.
@@ -270,6 +289,19 @@ impl Caching {
     /// Whether the request takes nothing that was not validated for it.
     fn insists(&self) -> bool {
         self.directives.no_cache || self.directives.max_age.is_some() || self.directives.min_fresh.is_some()
+    }
+}
+
+/// Writes the key of a request: its host, its path in normal form, and what of its query counts.
+fn write_key(received: &Received, head: &RequestHead, out: &mut Vec<u8>) {
+    let terms = &received.terms;
+    let parts = target_parts(head, received.head_bytes());
+    let path = normal_path(terms, parts.path);
+    key::write(out, asked_host(received, head), &[path]);
+    if let Some(route) = terms.route() {
+        // What changes things is not stored; its key says what it changes, whichever route answers for that.
+        let rule = if head.method.is_safe() { &route.key.query } else { &KeyQuery::All };
+        route::key::write_query(rule, parts.query, out);
     }
 }
 

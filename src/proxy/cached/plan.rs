@@ -14,7 +14,7 @@ use crate::cache::shard::Entry;
 use crate::cache::store::Store;
 use crate::cache::store::{Begin, Found};
 use crate::error::Reason;
-use crate::http::{Fields, Method, Name};
+use crate::http::{Fields, Method};
 use crate::proxy::admit::Admitted;
 use crate::proxy::connection::Peer;
 use crate::proxy::core::Core;
@@ -59,21 +59,7 @@ pub(in crate::proxy) struct Planning<'a> {
 pub(in crate::proxy) fn begin(core: &Core, peer: &Peer, received: &Received, admitted: &Admitted) -> Caching {
     let method = admitted.head.method;
     let Some(store) = &core.store else { return Caching::off(method) };
-    let bytes = received.head_bytes();
-    let authority = match admitted.head.target.authority() {
-        Some(authority) => authority.within(bytes),
-        None => received.fields().first(Name::Host).unwrap_or_default(),
-    };
-    let target = admitted.head.target.origin_form(bytes, method);
-    Caching::new(
-        core,
-        store,
-        received,
-        method,
-        (authority, target),
-        peer.trusted,
-        received.terms.snapshot.cache,
-    )
+    Caching::new(core, store, received, &admitted.head, peer.trusted)
 }
 
 /// Says how the request is answered.
@@ -120,14 +106,26 @@ pub(in crate::proxy) async fn plan(
 
 /// Why the cache has nothing to do with a request.
 fn bypasses(caching: &Caching, request: Fields<'_>, admitted: &Admitted) -> Option<Forward> {
-    let has_content = !admitted.body.is_empty();
-    let upgrades = admitted.upgrade.is_some();
-    match policy::eligible(caching.method, has_content, upgrades, request, &caching.directives) {
+    if !caching.rules.on {
+        return Some(Forward::Bypass);
+    }
+    match eligibility(caching, request, admitted) {
         Eligibility::Lookup => None,
         Eligibility::Bypass(Bypass::Method) => Some(Forward::Method),
         Eligibility::Bypass(Bypass::Precondition | Bypass::NoStore) => Some(Forward::Request),
         Eligibility::Bypass(Bypass::Content | Bypass::Upgrade) => Some(Forward::Bypass),
     }
+}
+
+/// Whether a cache that is there may have anything to do with a request.
+pub(in crate::proxy) fn eligibility(
+    caching: &Caching,
+    request: Fields<'_>,
+    admitted: &Admitted,
+) -> Eligibility {
+    let has_content = !admitted.body.is_empty();
+    let upgrades = admitted.upgrade.is_some();
+    policy::eligible(caching.method, has_content, upgrades, request, &caching.directives)
 }
 
 impl<'a> Planning<'a> {
@@ -187,7 +185,11 @@ impl<'a> Planning<'a> {
     }
 
     /// The stored response that the request selects, the one that was stored last if there are several.
-    fn choose<'f>(&self, caching: &mut Caching, found: &'f Found) -> Option<(&'f Rc<Entry>, usize)> {
+    pub(in crate::proxy) fn choose<'f>(
+        &self,
+        caching: &mut Caching,
+        found: &'f Found,
+    ) -> Option<(&'f Rc<Entry>, usize)> {
         let entry = found.entry.as_ref()?;
         let selects =
             |head: &crate::cache::stored::Head| caching.select(head.vary(), self.request) == head.selecting();

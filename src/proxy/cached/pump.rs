@@ -186,7 +186,7 @@ impl Pump {
             }
         };
         if self.persists && !overrun {
-            core.pool.put(connection, core.deadlines.now());
+            connection.give_back(core.deadlines.now());
         } else {
             connection.socket.close();
         }

@@ -6,6 +6,7 @@
 //!   filling  the same, segment by segment as they arrive
 //! ```
 
+use std::borrow::Cow;
 use std::io::IoSlice;
 use std::ops::Range;
 use std::rc::Rc;
@@ -18,6 +19,7 @@ use crate::cache::range::{self, Multipart, Ranges, Wanted};
 use crate::cache::shard::Entry;
 use crate::cache::stored::{Body, Head, Segment, Stored};
 use crate::error::Reason;
+use crate::h1::body::without_fields;
 use crate::h1::chunked;
 use crate::h1::encode::{self, Persistence, ResponseBody};
 use crate::http::{Fields, Method, Name, Version, status};
@@ -25,6 +27,7 @@ use crate::net::Buffer;
 use crate::net::buffer::Class;
 use crate::proxy::connection::Client;
 use crate::proxy::core::Core;
+use crate::proxy::edit::{self, Side};
 use crate::proxy::exchange::Then;
 use crate::proxy::forward::{Broken, Writer};
 use crate::proxy::record::{Received, Record};
@@ -234,9 +237,17 @@ impl Serving<'_> {
             self.write_chunk(&[], segment.bytes()).await?;
         }
         buffer.clear();
-        let fits = buffer.append(body.trailers());
+        let fits = buffer.append(&self.trailers(body));
         debug_assert!(fits, "a trailer section fits into a buffer");
         Ok(Served { last: Some(buffer), then })
+    }
+
+    /// The last chunk of a stored response, with the trailer fields that the route lets through.
+    fn trailers<'b>(&self, body: &'b Body) -> Cow<'b, [u8]> {
+        match self.terms.response_edits() {
+            Some((edits, _)) => Cow::Owned(without_fields(body.trailers(), |name| edits.removes(name))),
+            None => Cow::Borrowed(body.trailers()),
+        }
     }
 
     /// Serves a response that is still being fetched, as it comes.
@@ -309,15 +320,17 @@ impl Serving<'_> {
         then: Then,
     ) -> Result<Served, Reason> {
         let end = match framing {
-            ResponseBody::Chunked => body.map(Body::trailers).filter(|trailers| !trailers.is_empty()),
+            ResponseBody::Chunked => {
+                body.filter(|body| !body.trailers().is_empty()).map(|body| self.trailers(body))
+            }
             // It ended before its length was reached: whoever filled it would have said so.
             ResponseBody::Known(_) => return Err(Reason::UpstreamTruncated),
-            _ => Some(&b""[..]),
+            _ => Some(Cow::Borrowed(&b""[..])),
         };
-        let end = end.unwrap_or(chunked::LAST_CHUNK);
-        if !buffer.append(end) {
+        let end = end.unwrap_or(Cow::Borrowed(chunked::LAST_CHUNK));
+        if !buffer.append(&end) {
             self.flush(&mut buffer).await?;
-            let fits = buffer.append(end);
+            let fits = buffer.append(&end);
             debug_assert!(fits, "a trailer section fits into a buffer");
         }
         Ok(Served { last: Some(buffer), then })
@@ -396,6 +409,9 @@ impl Serving<'_> {
         encode::content_framing(out, body);
         out.extend_from_slice(persistence.field());
         out.extend_from_slice(b"\r\n");
+        if let Some((edits, lines)) = self.terms.response_edits() {
+            edit::head(self.core, Side::Response, out, edits, lines);
+        }
         if keep_alive { Then::Persist } else { Then::Close }
     }
 
