@@ -4,29 +4,37 @@
 //! ```text
 //!   control (main thread)                      worker × N (pinned, one runtime each)
 //!     signals, name look-ups, notes   ◀──flume──  notes, the end
-//!                                      ──flume──▶ drain, endpoints, purges
+//!                                      ──flume──▶ configurations, drain, addresses, purges
 //!   log thread: standard output        ◀──flume──  batches of lines
 //!   admin thread: orders from outside
+//!   reload thread: reads, checks and hands out configurations
 //! ```
 
 pub(crate) mod admin;
+mod configure;
 mod cores;
 mod driver;
+pub(crate) mod explain;
 mod listen;
+mod listening;
 mod log;
 mod purge;
 mod report;
 mod resolve;
+pub(crate) mod setup;
+mod socket;
 mod worker;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::configure::{Configurator, NotReloaded, Reloaded, Reloading};
 use crate::cache::purge::{Purge, Round};
-use crate::config::Settings;
+use crate::config::route::KeyQuery;
+use crate::config::{ListenAddress, Settings};
 use crate::net::sys;
 use crate::observe::Totals;
+use crate::proxy::explain::{Account, Question};
 use crate::upstream::Endpoint;
 
 /// Why a run ended that should not have, in one line that names the cause and the cure.
@@ -51,8 +59,8 @@ impl std::error::Error for RunError {}
 /// What a proxy that has started tells whoever started it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Started {
-    /// Where it listens.
-    pub listening: Vec<SocketAddr>,
+    /// Where it listens, with the ports that were free where any would do.
+    pub listening: Vec<ListenAddress>,
     /// The cores that its workers are pinned to.
     pub cores: Vec<usize>,
     /// The driver in use, and with which flags.
@@ -76,8 +84,14 @@ enum Event {
     Purge { purge: Purge, done: flume::Sender<u64> },
     /// Somebody wants to know what the cores have counted and hold; as with a purge.
     Report { done: flume::Sender<Vec<report::Report>> },
-    /// The endpoints have other addresses now.
-    Endpoints(Vec<Endpoint>),
+    /// Somebody wants to know what becomes of a request; as with a purge.
+    Explain { question: Question, done: flume::Sender<Result<Account, String>> },
+    /// Somebody wants the configuration to be read again; whoever asked by a signal does not wait.
+    Reload { done: Option<flume::Sender<Result<Reloaded, NotReloaded>>> },
+    /// Another configuration is in force, by which a drain has this long, and keys are made like this.
+    Reconfigured { drain: Duration, queries: Arc<[KeyQuery]> },
+    /// Endpoints have other addresses now: those that are named.
+    Addresses(Vec<Endpoint>),
     /// A worker has started.
     Started(driver::InUse),
     /// A worker has ended, with its counts or with why it failed.
@@ -85,51 +99,59 @@ enum Event {
 }
 
 /// What a worker is told.
-#[derive(Clone)]
 enum Order {
-    /// Finish what is in flight, and end.
-    Drain,
+    /// Take another configuration, and say when that is done.
+    Configure(Box<configure::Part>, flume::Sender<()>),
+    /// Finish what is in flight within that time, and end.
+    Drain(Duration),
     /// End now, and leave nothing that could be taken for whole.
     Cut,
-    /// Use these endpoints from now on.
-    Endpoints(Arc<[Endpoint]>),
+    /// Use these addresses from now on.
+    Addresses(Arc<[Endpoint]>),
     /// Remove what is meant in this round, and tell `done` how many responses that were.
     Purge { purge: Arc<Purge>, round: Round, done: flume::Sender<u64> },
     /// Tell `done` what there is to tell.
     Report { done: flume::Sender<report::Report> },
+    /// Tell `done` what becomes of a request.
+    Explain { question: Arc<Question>, done: flume::Sender<explain::Answer> },
 }
 
 /// How long the workers have to cut what is open when they must end at once.
 const CUT_TIME: Duration = Duration::from_millis(200);
 
+/// Reads the configuration again, with what is odd about it, or says why what is there now is none.
+pub type ReadAgain = Box<dyn FnMut() -> Result<(Settings, Vec<String>), String> + Send>;
+
 /// Runs the proxy until it is told to stop, and returns what it has counted. `on_start` is called
-/// once, when every worker is ready; `on_note` for each line that somebody should read.
+/// once, when every worker is ready; `on_note` for each line that somebody should read. `read_again` brings
+/// the configuration that is to take the place of the first, when somebody asks for that.
 ///
 /// # Errors
 /// It could not start, or a worker failed.
 pub fn run(
     settings: &Settings,
+    read_again: ReadAgain,
     on_start: impl FnOnce(&Started),
     mut on_note: impl FnMut(&str),
 ) -> Result<Totals, RunError> {
     let cores = cores::choose(settings.cores, &mut on_note)?;
     sys::keep_heaps_small();
     let descriptors = sys::raise_descriptor_limit();
-    let sockets = {
-        let crate::config::ListenAddress::Tcp(host, port) = &settings.listeners[0].addresses[0] else {
-            unreachable!()
-        };
-        listen::bind_all(host, *port, cores.len())?
-    };
-    let door = admin::open(&settings.admin, &mut on_note)?;
-    let listening = sockets.iter().map(|group| group.address).collect();
     let (events, inbox) = flume::unbounded();
-    let endpoints = resolve::start(&settings.upstreams[0].endpoints, &events, &mut on_note);
-    stop_on_signals(&events)?;
+    // Without it a signal to reload would end a proxy that is about to start.
+    events_on_signals(&events)?;
+    let mut configurator = Configurator::begin(settings.clone(), cores.len(), &events)?;
+    let (listening, reloads) = (configurator.listening(), configurator.counts());
+    let door = admin::open(&settings.admin, &mut on_note)?;
+    let parts = configurator.parts(&mut on_note);
     let log = log::start(settings.access_log);
-    let workers = worker::start_all(settings, &cores, sockets, &endpoints, &events, log.sender())?;
+    let workers = worker::start_all(settings, &cores, parts, &events, log.sender())?;
 
-    let in_use = wait_for_start(&inbox, workers.len(), &mut on_note)?;
+    let (in_use, again) = wait_for_start(&inbox, &workers, &mut on_note)?;
+    let reloading = configurator.attend(workers.clone(), read_again, events.clone())?;
+    if again {
+        reloading.ask(None);
+    }
     let started = Started {
         listening,
         cores: cores.iter().map(|core| core.id).collect(),
@@ -142,22 +164,25 @@ pub fn run(
         cores: started.cores.clone(),
         driver: started.driver.clone(),
         cache_bytes_max: settings.cache.as_ref().map(|cache| cache.bytes),
+        reloads,
     };
     let admin = door.map(|door| door.serve(facts, events)).transpose()?;
     on_start(&started);
-    let totals = control(&inbox, &workers, admin, settings.drain, &mut on_note)?;
+    let changing = (settings.drain, configure::key_queries(settings));
+    let totals = control(&inbox, &workers, (admin, reloading), changing, &mut on_note)?;
     log.finish();
     Ok(totals)
 }
 
+/// Waits until every worker has started. Says whether the configuration is to be read again.
 fn wait_for_start(
     inbox: &flume::Receiver<Event>,
-    workers: usize,
+    workers: &[worker::Handle],
     on_note: &mut impl FnMut(&str),
-) -> Result<driver::InUse, RunError> {
-    let mut in_use = None;
+) -> Result<(driver::InUse, bool), RunError> {
+    let (mut in_use, mut again) = (None, false);
     let mut started = 0;
-    while started < workers {
+    while started < workers.len() {
         match inbox.recv() {
             Ok(Event::Started(driver)) => {
                 started += 1;
@@ -167,29 +192,31 @@ fn wait_for_start(
             Ok(Event::Ended(Err(why))) => return Err(RunError::Failed(why)),
             Ok(Event::Note(note)) => on_note(&note),
             Ok(Event::Stop) => return Err(RunError::Failed("stopped before it had started".to_owned())),
-            Ok(Event::Endpoints(_) | Event::Purge { .. } | Event::Report { .. } | Event::Ended(Ok(_))) => {}
+            Ok(Event::Addresses(changed)) => tell_addresses(workers, changed),
+            Ok(Event::Reload { .. }) => again = true,
+            Ok(_) => {}
             Err(_) => break,
         }
     }
-    in_use.ok_or_else(|| RunError::Failed("no worker has started".to_owned()))
+    in_use.map(|in_use| (in_use, again)).ok_or_else(|| RunError::Failed("no worker has started".to_owned()))
 }
 
 /// Passes events on until every worker has ended.
 fn control(
     inbox: &flume::Receiver<Event>,
     workers: &[worker::Handle],
-    mut admin: Option<admin::Open>,
-    drain: Duration,
+    (mut admin, mut reloading): (Option<admin::Open>, Reloading),
+    mut changing: (Duration, Arc<[KeyQuery]>),
     on_note: &mut impl FnMut(&str),
 ) -> Result<Totals, RunError> {
-    let tell_all = |order: &Order| workers.iter().for_each(|worker| worker.tell(order.clone()));
+    let tell_all = |order: &dyn Fn() -> Order| workers.iter().for_each(|worker| worker.tell(order()));
     let mut totals = Totals::default();
     let mut running = workers.len();
     let mut stopping = false;
     while running > 0 {
         match inbox.recv() {
             Ok(Event::Stop) if stopping => {
-                tell_all(&Order::Cut);
+                tell_all(&|| Order::Cut);
                 let cut = std::iter::from_fn(|| inbox.recv_timeout(CUT_TIME).ok());
                 cut.filter(|event| matches!(event, Event::Ended(_))).take(running).for_each(drop);
                 return Err(RunError::Failed("stopped at once, by a second signal".to_owned()));
@@ -198,16 +225,20 @@ fn control(
                 stopping = true;
                 // From here on the address is free for a proxy that follows this one.
                 drop(admin.take());
+                reloading.stop();
                 on_note(&format!(
                     "stopping; open exchanges have {} to end",
-                    humantime::format_duration(drain)
+                    humantime::format_duration(changing.0)
                 ));
-                tell_all(&Order::Drain);
+                tell_all(&|| Order::Drain(changing.0));
             }
             Ok(Event::Note(note)) => on_note(&note),
-            Ok(Event::Endpoints(endpoints)) => tell_all(&Order::Endpoints(endpoints.into())),
-            Ok(Event::Purge { purge, done }) => purge::start(workers, purge, done),
+            Ok(Event::Reload { done }) => reloading.ask(done),
+            Ok(Event::Reconfigured { drain, queries }) => changing = (drain, queries),
+            Ok(Event::Addresses(changed)) => tell_addresses(workers, changed),
+            Ok(Event::Purge { purge, done }) => purge::start(workers, purge, &changing.1, done),
             Ok(Event::Report { done }) => report::start(workers, done),
+            Ok(Event::Explain { question, done }) => explain::start(workers, question, done),
             Ok(Event::Ended(Ok(counted))) => {
                 totals.merge(&counted);
                 running -= 1;
@@ -220,15 +251,21 @@ fn control(
     Ok(totals)
 }
 
-/// Turns SIGTERM and SIGINT into events.
-fn stop_on_signals(events: &flume::Sender<Event>) -> Result<(), RunError> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])
+fn tell_addresses(workers: &[worker::Handle], changed: Vec<Endpoint>) {
+    let changed: Arc<[Endpoint]> = changed.into();
+    workers.iter().for_each(|worker| worker.tell(Order::Addresses(changed.clone())));
+}
+
+/// Turns signals into events: SIGTERM and SIGINT stop the proxy, SIGHUP has it read its configuration again.
+fn events_on_signals(events: &flume::Sender<Event>) -> Result<(), RunError> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(|error| RunError::Failed(format!("cannot watch for signals: {error}")))?;
     let events = events.clone();
     spawn("signals", move || {
-        for _ in signals.forever() {
-            if events.send(Event::Stop).is_err() {
+        for signal in signals.forever() {
+            let event = if signal == SIGHUP { Event::Reload { done: None } } else { Event::Stop };
+            if events.send(event).is_err() {
                 return;
             }
         }
@@ -246,3 +283,7 @@ fn spawn<T: Send + 'static>(
         .spawn(body)
         .map_err(|error| RunError::Failed(format!("cannot start the thread {name}: {error}")))
 }
+
+#[cfg(test)]
+#[path = "unix_tests.rs"]
+mod unix_tests;

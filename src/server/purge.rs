@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::worker::Handle;
 use super::{Order, spawn};
-use crate::cache::purge::{Purge, Round};
+use crate::cache::purge::{Purge, Round, What};
 use crate::clock::Clock;
+use crate::config::route::KeyQuery;
+use crate::route::key;
 
 /// How long all cores may take together.
 const PURGE_TIME: Duration = Duration::from_secs(10);
@@ -16,14 +18,29 @@ const STEP: Duration = Duration::from_millis(20);
 
 /// Purges on a thread of its own, because the control thread has others to listen to. If it fails, `done`
 /// goes away without a word.
-pub(super) fn start(workers: &[Handle], purge: Purge, done: flume::Sender<u64>) {
+///
+/// What has a URL may be stored without parts of its query: `queries` has all the ways in which that is done.
+pub(super) fn start(workers: &[Handle], purge: Purge, queries: &[KeyQuery], done: flume::Sender<u64>) {
     let workers = workers.to_vec();
+    let purges = each_key(purge, queries);
     // Without a thread `done` goes away, which says that it failed.
     let _ = spawn("purge", move || {
-        if let Some(count) = run(&workers, &Arc::new(purge), PURGE_TIME) {
+        let counts = purges.into_iter().map(|purge| run(&workers, &Arc::new(purge), PURGE_TIME));
+        if let Some(count) = counts.sum::<Option<u64>>() {
             let _ = done.send(count);
         }
     });
+}
+
+/// The purge, and the same of every other key that the URL may have.
+fn each_key(purge: Purge, queries: &[KeyQuery]) -> Vec<Purge> {
+    let others = match &purge.what {
+        What::Key(key) => key::others(key, queries).collect(),
+        What::Prefix(_) | What::Tag(_) | What::All => Vec::new(),
+    };
+    let soft = purge.soft;
+    let other = |key: Vec<u8>| Purge { what: What::Key(key.into()), soft };
+    std::iter::once(purge).chain(others.into_iter().map(other)).collect()
 }
 
 /// Purges, and returns how many responses it has met, or nothing if some core did not answer in time.
@@ -71,7 +88,6 @@ pub(super) fn wait<T: Default>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::purge::What;
 
     fn all() -> Arc<Purge> {
         Arc::new(Purge { what: What::All, soft: false })

@@ -12,12 +12,15 @@ use serde::Serialize;
 
 use super::gate::{Caller, Denied, Gate};
 use super::wire::{
-    CLEAR, CONTENT_BYTES_MAX, CacheStatus, Failed, PURGE, PurgeRequest, Purged, STATUS, Status, WorkerStatus,
+    CLEAR, CONTENT_BYTES_MAX, CacheStatus, EXPLAIN, Failed, MirrorStatus, PURGE, PurgeRequest, Purged,
+    RELOAD, ReloadAnswer, ReloadStatus, STATUS, Status, WorkerStatus,
 };
 use super::{Event, Facts};
 use crate::cache::purge::Purge;
 use crate::clock::{Clock, Moment};
 use crate::observe::Totals;
+use crate::proxy::explain::Account;
+use crate::server::configure::NotReloaded;
 use crate::server::report::Report;
 
 /// How long the content of a request may take.
@@ -54,7 +57,7 @@ impl Desk {
         let path = request.uri().path().to_owned();
         let allowed = match &*path {
             STATUS => "GET",
-            CLEAR | PURGE => "POST",
+            CLEAR | PURGE | RELOAD | EXPLAIN => "POST",
             _ => return Ok(failure(Failure(StatusCode::NOT_FOUND, format!("there is no {path}")))),
         };
         if request.method().as_str() != allowed {
@@ -65,10 +68,36 @@ impl Desk {
         }
         Ok(match request.method() == Method::GET {
             true => json(StatusCode::OK, &self.status().await),
+            false if path == RELOAD => match self.reload().await {
+                Ok(reloaded) => json(StatusCode::OK, &reloaded),
+                Err(why) => failure(why),
+            },
+            false if path == EXPLAIN => match self.explain(request).await {
+                Ok(account) => json(StatusCode::OK, &account),
+                Err(why) => failure(why),
+            },
             false => match self.purge(request, &path).await {
                 Ok(purged) => json(StatusCode::OK, &purged),
                 Err(why) => failure(why),
             },
+        })
+    }
+
+    /// Has the configuration read again, and waits until the cores have it.
+    async fn reload(&self) -> Result<ReloadAnswer, Failure> {
+        let gone = |_| Failure(StatusCode::SERVICE_UNAVAILABLE, "the proxy is about to end".to_owned());
+        let (done, answer) = flume::bounded(1);
+        self.events.send(Event::Reload { done: Some(done) }).map_err(|_| gone(()))?;
+        let result = answer.recv_async().await.map_err(|_| gone(()))?;
+        let reloaded = result.map_err(|why| match why {
+            NotReloaded::Configuration(why) => Failure(StatusCode::UNPROCESSABLE_ENTITY, why),
+            NotReloaded::Address(why) => Failure(StatusCode::CONFLICT, why),
+        })?;
+        Ok(ReloadAnswer {
+            took_ms: reloaded.took.as_secs_f64() * 1e3,
+            workers: self.facts.cores.len(),
+            late: reloaded.late,
+            notes: reloaded.notes,
         })
     }
 
@@ -94,6 +123,14 @@ impl Desk {
             uptime_seconds: self.clock.now().since(self.started).as_secs(),
             cores: &self.facts.cores,
             driver: &self.facts.driver,
+            reloads: ReloadStatus {
+                done: self.facts.reloads.done.load(Ordering::Relaxed),
+                failed: self.facts.reloads.failed.load(Ordering::Relaxed),
+            },
+            mirrors: reports.as_deref().map(|reports| MirrorStatus {
+                sent: reports.iter().map(|report| report.totals.mirrored).sum(),
+                skipped: reports.iter().map(|report| report.totals.mirror_skipped).sum(),
+            }),
             refused: self.refused.load(Ordering::Relaxed),
             workers: reports
                 .as_deref()
@@ -107,6 +144,18 @@ impl Desk {
         let (done, reports) = flume::bounded(1);
         self.events.send(Event::Report { done }).ok()?;
         reports.recv_async().await.ok()
+    }
+
+    /// Has a core say what becomes of a request.
+    async fn explain(&self, request: Request<Incoming>) -> Result<Account, Failure> {
+        let content = read(request.into_body()).await?;
+        let bad = |why: String| Failure(StatusCode::BAD_REQUEST, why);
+        let question = serde_json::from_slice(&content).map_err(|error| bad(error.to_string()))?;
+        let (done, account) = flume::bounded(1);
+        let stopping = || Failure(StatusCode::SERVICE_UNAVAILABLE, "the proxy is stopping".to_owned());
+        self.events.send(Event::Explain { question, done }).map_err(|_| stopping())?;
+        let silent = || Failure(StatusCode::GATEWAY_TIMEOUT, "no core has answered in time".to_owned());
+        account.recv_async().await.map_err(|_| silent())?.map_err(bad)
     }
 
     async fn purge(&self, request: Request<Incoming>, path: &str) -> Result<Purged, Failure> {

@@ -4,6 +4,8 @@
 //! ```text
 //!   POST /cache/clear   {"soft": false}                                  -> {"removed": 3}
 //!   POST /cache/purge   {"url" | "prefix" | "tag": "...", "soft": false} -> {"removed": 3}
+//!   POST /reload                                                         -> {"took_ms": 3.1, ...}
+//!   POST /explain       {"url", "method", "headers", "from", "listener"}   -> {"route": {...}, ...}
 //!   GET  /status                                                         -> {"version": "...", ...}
 //! ```
 //!
@@ -11,7 +13,6 @@
 
 mod answer;
 mod gate;
-mod socket;
 pub(crate) mod wire;
 
 use std::future::Future;
@@ -32,7 +33,7 @@ use tokio::sync::Semaphore;
 
 use self::answer::Desk;
 use self::gate::{Caller, Gate};
-use self::socket::SocketFile;
+use super::socket::{self, SocketFile};
 use super::{Event, RunError, spawn};
 use crate::config::{AdminSettings, Host, Token, default_socket};
 use crate::limits::KIB;
@@ -58,6 +59,7 @@ pub(super) struct Facts {
     pub(super) driver: String,
     /// How many bytes the cache may hold, if there is one.
     pub(super) cache_bytes_max: Option<usize>,
+    pub(super) reloads: Arc<super::configure::ReloadCounts>,
 }
 
 /// An endpoint that callers find already, but that does not answer yet.
@@ -106,7 +108,7 @@ pub(super) fn open(
 }
 
 fn open_unix(path: &Path) -> Result<Door, String> {
-    let (listener, file) = socket::listen(path)?;
+    let (listener, file) = socket::listen(path, &socket::ADMIN)?;
     Ok(Door {
         listener: Listener::Unix(listener),
         file: Some(file),

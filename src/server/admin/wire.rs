@@ -2,13 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cache::key;
+use crate::cache::key::{self, BadUrl};
 use crate::cache::purge::{Purge, What};
 
 /// Removes all stored responses.
 pub(crate) const CLEAR: &str = "/cache/clear";
 /// Removes some of them.
 pub(crate) const PURGE: &str = "/cache/purge";
+/// Has the configuration read again.
+pub(crate) const RELOAD: &str = "/reload";
+/// Says what becomes of a request.
+pub(crate) const EXPLAIN: &str = "/explain";
 /// What runs there.
 pub(crate) const STATUS: &str = "/status";
 
@@ -42,6 +46,19 @@ pub(crate) struct Purged {
     pub(crate) removed: u64,
 }
 
+/// The answer to a reload that every core has heard of, or will.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ReloadAnswer {
+    /// Milliseconds until the last core had it, or until nobody waited any longer.
+    pub(crate) took_ms: f64,
+    /// How many cores there are.
+    pub(crate) workers: usize,
+    /// The places of the workers that had not confirmed by then.
+    pub(crate) late: Vec<usize>,
+    /// What somebody should know.
+    pub(crate) notes: Vec<String>,
+}
+
 /// The answer to whatever went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failed {
@@ -57,12 +74,31 @@ pub(super) struct Status<'a> {
     pub(super) uptime_seconds: u64,
     pub(super) cores: &'a [usize],
     pub(super) driver: &'a str,
+    /// How often the configuration was read again and took effect, and how often it was refused.
+    pub(super) reloads: ReloadStatus,
+    /// Copies of requests for mirrors; none if a worker does not answer.
+    pub(super) mirrors: Option<MirrorStatus>,
     /// Requests to this endpoint that were refused, because of who sent them.
     pub(super) refused: u64,
     /// The workers, in the order of their cores; none if one of them does not answer.
     pub(super) workers: Option<Vec<WorkerStatus>>,
     /// The cache, over all cores; none if there is none, or if a worker does not answer.
     pub(super) cache: Option<CacheStatus>,
+}
+
+/// What became of copies for mirrors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct MirrorStatus {
+    pub(super) sent: u64,
+    /// Those that were not made: the mirror had too many already, or their content had not come as a whole.
+    pub(super) skipped: u64,
+}
+
+/// What became of reloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct ReloadStatus {
+    pub(super) done: u64,
+    pub(super) failed: u64,
 }
 
 /// One worker.
@@ -114,8 +150,8 @@ impl PurgeRequest {
     /// There is not one target, or it is malformed.
     pub(crate) fn some(&self) -> Result<Purge, String> {
         let what = match (&self.url, &self.prefix, &self.tag) {
-            (Some(url), None, None) => What::Key(key(url)?),
-            (None, Some(prefix), None) => What::Prefix(key(prefix)?),
+            (Some(url), None, None) => What::Key(key(url, key::of_url)?),
+            (None, Some(prefix), None) => What::Prefix(key(prefix, key::of_prefix)?),
             (None, None, Some(tag)) => What::Tag(checked(tag)?),
             _ => return Err("a purge names one target: a URL, a prefix or a tag".to_owned()),
         };
@@ -134,8 +170,8 @@ impl PurgeRequest {
     }
 }
 
-fn key(url: &str) -> Result<Box<[u8]>, String> {
-    key::of_url(url.as_bytes()).map(Vec::into_boxed_slice).map_err(|why| format!("{url:?}: {why}"))
+fn key(url: &str, read: fn(&[u8]) -> Result<Vec<u8>, BadUrl>) -> Result<Box<[u8]>, String> {
+    read(url.as_bytes()).map(Vec::into_boxed_slice).map_err(|why| format!("{url:?}: {why}"))
 }
 
 fn checked(tag: &str) -> Result<Box<[u8]>, String> {

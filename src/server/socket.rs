@@ -14,11 +14,28 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// Only the owner may connect.
-const MODE: u32 = 0o600;
+use crate::net::listener::BACKLOG;
 
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 64;
+/// What a socket is for.
+#[derive(Debug)]
+pub(super) struct Purpose {
+    /// What it is called where it cannot be had.
+    what: &'static str,
+    /// What to do then.
+    cure: &'static str,
+    /// Who may connect, as far as the umask of the process lets them.
+    mode: u32,
+    /// Connections that may wait to be accepted.
+    backlog: i32,
+}
+
+/// Orders come in by it: only the owner may connect.
+pub(super) const ADMIN: Purpose =
+    Purpose { what: "admin socket", cure: "choose another --admin", mode: 0o600, backlog: 64 };
+
+/// Clients come in by it.
+pub(super) const CLIENTS: Purpose =
+    Purpose { what: "socket", cure: "choose another address to listen on", mode: 0o666, backlog: BACKLOG };
 
 /// How often, and after which pause, another proxy that is just starting is waited for.
 const LOCK_TRIES: u32 = 20;
@@ -45,63 +62,54 @@ impl Drop for SocketFile {
 ///
 /// # Errors
 /// One line that names the cause and the cure.
-pub(super) fn listen(path: &Path) -> Result<(UnixListener, SocketFile), String> {
+pub(super) fn listen(path: &Path, purpose: &Purpose) -> Result<(UnixListener, SocketFile), String> {
     let shown = path.display();
+    let Purpose { what, cure, .. } = purpose;
     let address = SockAddr::unix(path)
-        .map_err(|_| format!("the path of the admin socket is too long: {shown}; choose another --admin"))?;
+        .map_err(|_| format!("the path of the {what} is too long (107 bytes at most): {shown}; {cure}"))?;
     let _lock = lock(path);
-    make_room(path, &address)?;
-    bind(path, &address).map_err(|error| match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            format!("no permission to make the admin socket {shown}; choose another --admin")
-        }
-        io::ErrorKind::NotFound => {
-            format!("the folder of the admin socket {shown} is missing; make it or choose another --admin")
-        }
-        _ => format!("cannot make the admin socket {shown}: {error}; choose another --admin"),
+    make_room(path, &address, purpose)?;
+    bind(path, &address, purpose).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => format!("no permission to make the {what} {shown}; {cure}"),
+        io::ErrorKind::NotFound => format!("the folder of the {what} {shown} is missing; make it or {cure}"),
+        _ => format!("cannot make the {what} {shown}: {error}; {cure}"),
     })
 }
 
-fn bind(path: &Path, address: &SockAddr) -> io::Result<(UnixListener, SocketFile)> {
+fn bind(path: &Path, address: &SockAddr, purpose: &Purpose) -> io::Result<(UnixListener, SocketFile)> {
     let socket = File::from(OwnedFd::from(Socket::new(Domain::UNIX, Type::STREAM, None)?));
     // Linux gives the file the mode that the socket has when it is bound: no one else can slip in
     // before the file's own mode could be changed.
-    socket.set_permissions(fs::Permissions::from_mode(MODE))?;
+    socket.set_permissions(fs::Permissions::from_mode(purpose.mode))?;
     let socket = Socket::from(OwnedFd::from(socket));
     socket.bind(address)?;
     let file = SocketFile { path: path.to_owned(), identity: identity(&fs::symlink_metadata(path)?) };
-    socket.listen(BACKLOG)?;
+    socket.listen(purpose.backlog)?;
     socket.set_nonblocking(true)?;
     Ok((UnixListener::from(OwnedFd::from(socket)), file))
 }
 
 /// Removes the socket of a proxy that is no more, and nothing else.
-fn make_room(path: &Path, address: &SockAddr) -> Result<(), String> {
+fn make_room(path: &Path, address: &SockAddr, purpose: &Purpose) -> Result<(), String> {
     let shown = path.display();
+    let Purpose { what, cure, .. } = purpose;
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(format!("cannot look at {shown}: {error}; choose another --admin")),
+        Err(error) => return Err(format!("cannot look at {shown}: {error}; {cure}")),
     };
     if !found.file_type().is_socket() {
-        return Err(format!("{shown} exists and is no socket; remove it or choose another --admin"));
+        return Err(format!("{shown} exists and is no socket; remove it or {cure}"));
     }
     let us = rustix::process::geteuid().as_raw();
     if found.uid() != us {
-        return Err(format!(
-            "the socket {shown} belongs to user {}, not to {us}; choose another --admin",
-            found.uid()
-        ));
+        return Err(format!("the socket {shown} belongs to user {}, not to {us}; {cure}", found.uid()));
     }
     match answers(address) {
         Ok(false) => fs::remove_file(path)
             .map_err(|error| format!("cannot replace the old socket {shown}: {error}; remove it")),
-        Ok(true) => {
-            Err(format!("another process answers at the admin socket {shown}; choose another --admin"))
-        }
-        Err(error) => {
-            Err(format!("cannot tell whether a proxy answers at {shown}: {error}; choose another --admin"))
-        }
+        Ok(true) => Err(format!("another process answers at the {what} {shown}; {cure}")),
+        Err(error) => Err(format!("cannot tell whether a proxy answers at {shown}: {error}; {cure}")),
     }
 }
 
@@ -169,12 +177,23 @@ mod tests {
     fn the_socket_is_for_its_owner_alone_and_goes_away() {
         let folder = Folder::new();
         let path = folder.at("s");
-        let (listener, file) = listen(&path).unwrap();
+        let (listener, file) = listen(&path, &ADMIN).unwrap();
         let found = fs::symlink_metadata(&path).unwrap();
-        assert_eq!(found.permissions().mode() & 0o777, MODE);
+        assert_eq!(found.permissions().mode() & 0o777, 0o600);
         drop(file);
         assert!(!path.exists());
         drop(listener);
+    }
+
+    #[test]
+    fn a_socket_for_clients_is_for_whom_the_umask_lets() {
+        let folder = Folder::new();
+        let path = folder.at("s");
+        let _open = listen(&path, &CLIENTS).unwrap();
+        // What the umask leaves of a plain file, which is made with the same mode.
+        fs::write(folder.at("file"), "").unwrap();
+        let mode = |name| fs::symlink_metadata(folder.at(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode("s"), mode("file"));
     }
 
     #[test]
@@ -182,8 +201,9 @@ mod tests {
         let folder = Folder::new();
         let path = folder.at("s");
         drop(UnixListener::bind(&path).unwrap());
-        let (_listener, file) = listen(&path).unwrap();
-        assert!(listen(&path).unwrap_err().contains("another process answers"));
+        let (_listener, file) = listen(&path, &ADMIN).unwrap();
+        let refusal = listen(&path, &CLIENTS).unwrap_err();
+        assert!(refusal.contains("another process answers") && !refusal.contains("admin"), "{refusal}");
         // What has taken its place is not removed.
         fs::rename(&path, folder.at("old")).unwrap();
         fs::write(&path, "").unwrap();
@@ -199,7 +219,7 @@ mod tests {
         std::os::unix::fs::symlink(folder.at("dead"), folder.at("link")).unwrap();
         fs::create_dir(folder.at("folder")).unwrap();
         for name in ["file", "link", "folder"] {
-            assert!(listen(&folder.at(name)).unwrap_err().contains("is no socket"), "{name}");
+            assert!(listen(&folder.at(name), &ADMIN).unwrap_err().contains("is no socket"), "{name}");
         }
         assert_eq!(fs::read_to_string(folder.at("file")).unwrap(), "kept");
         assert!(fs::symlink_metadata(folder.at("dead")).is_ok());
@@ -210,7 +230,7 @@ mod tests {
         let folder = Folder::new();
         for (path, named) in [(folder.at("none/s"), "is missing"), (folder.at(&"s".repeat(200)), "too long")]
         {
-            let error = listen(&path).unwrap_err();
+            let error = listen(&path, &ADMIN).unwrap_err();
             assert!(error.contains(named) && error.contains("--admin") && !error.contains('\n'), "{error}");
         }
     }
