@@ -23,7 +23,7 @@ use crate::server::admin::wire::Failed;
 const CALL_TIME: Duration = Duration::from_secs(15);
 
 /// Bytes of the longest answer.
-const ANSWER_BYTES_MAX: usize = 64 * KIB;
+const ANSWER_BYTES_MAX: usize = 1024 * KIB;
 
 /// Sends `content` to that path of the endpoint, and reads what it answers.
 ///
@@ -34,6 +34,25 @@ pub(super) fn post<T: DeserializeOwned>(
     path: &str,
     content: &impl Serialize,
 ) -> Result<T, Failure> {
+    let target = Target::of(at)?;
+    match ask(at, path, content)? {
+        Ok(answer) => Ok(answer),
+        Err((status, why)) => {
+            let refuses = if status.is_client_error() { "refuses" } else { "failed" };
+            Err(Failure::Call(format!("the proxy at {target} {refuses}: {}", on_one_line(&why))))
+        }
+    }
+}
+
+/// The same; what the proxy says to an order that it does not follow comes back as it is, with its status.
+///
+/// # Errors
+/// The proxy cannot be reached.
+pub(super) fn ask<T: DeserializeOwned>(
+    at: &AdminSettings,
+    path: &str,
+    content: &impl Serialize,
+) -> Result<Result<T, (StatusCode, String)>, Failure> {
     let target = Target::of(at)?;
     let broken = |error: &dyn std::fmt::Display| Failure::Call(format!("cannot call {target}: {error}"));
     let content = serde_json::to_vec(content).map_err(|error| broken(&error))?;
@@ -46,11 +65,11 @@ pub(super) fn post<T: DeserializeOwned>(
         .map_err(Failure::Call)?;
     if status == StatusCode::OK {
         return serde_json::from_slice(&content)
+            .map(Ok)
             .map_err(|_| Failure::Call(format!("what answers at {target} is no proxy of this version")));
     }
     let why = serde_json::from_slice(&content).map_or_else(|_| status.to_string(), |Failed { error }| error);
-    let refuses = if status.is_client_error() { "refuses" } else { "failed" };
-    Err(Failure::Call(format!("the proxy at {target} {refuses}: {}", on_one_line(&why))))
+    Ok(Err((status, why)))
 }
 
 /// Where an endpoint is.

@@ -26,6 +26,7 @@ pub(super) fn run(options: Options) -> Result<(), Failure> {
     let settings = options.or(defaults).into_settings(None)?;
     let totals = server::run(
         &settings,
+        Box::new(|| Err("the demo has no configuration to read".to_owned())),
         |started| {
             announce(&settings, started);
             if let Some(address) = started.listening.first() {

@@ -14,13 +14,13 @@ use crate::server::admin::wire::{CLEAR, PURGE, PurgeRequest, Purged};
 pub(super) struct Reach {
     /// Where the proxy takes orders: unix:PATH or HOST:PORT [default: the socket of your own proxy]
     #[arg(long, value_name = "ADDRESS", env = "RINGWAY_ADMIN", hide_env = true)]
-    admin: Option<AdminAddress>,
+    pub(super) admin: Option<AdminAddress>,
     /// What to show at an admin port; other users can see flags, so better a variable or the file
     #[arg(long, value_name = "TOKEN", env = "RINGWAY_ADMIN_TOKEN", hide_env = true)]
-    admin_token: Option<Token>,
+    pub(super) admin_token: Option<Token>,
     /// The proxy's file, to take address and token from
     #[arg(long, value_name = "FILE", env = "RINGWAY_CONFIG", hide_env = true)]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
 }
 
 /// Arguments of `clear-cache`.
