@@ -9,18 +9,25 @@ use std::path::{Path, PathBuf};
 
 use ringway::cache;
 use ringway::cache::fuzz_range;
+use ringway::config;
 use ringway::h1::fuzz;
+use ringway::http::fuzz_path;
+use ringway::route::{self, fuzz_patterns};
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 7] = [
+const TARGETS: [(&str, Body); 11] = [
     ("chunked", fuzz::chunked),
     ("date", fuzz_range::date),
     ("directives", cache::fuzz::directives),
+    ("file", config::fuzz::file),
     ("framing", fuzz::framing),
+    ("path", fuzz_path::path),
+    ("patterns", fuzz_patterns::patterns),
     ("range", fuzz_range::range),
     ("request_head", fuzz::request_head),
     ("response_head", fuzz::response_head),
+    ("template", route::fuzz::template),
 ];
 
 #[test]
