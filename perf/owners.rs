@@ -167,6 +167,7 @@ impl Responses {
             length: None,
             vary: b"",
             selecting: b"",
+            tags: b"",
         };
         let head = Head::new(ledger, &making);
         Self { ledger: ledger.clone(), head: head.expect("the ledger is empty"), segments: HashMap::new() }

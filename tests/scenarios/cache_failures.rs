@@ -208,8 +208,8 @@ fn who_waits_while_the_origin_answers_with_a_failure_asks_again_with_the_others_
             all_have_asked(&proxy, COUNT as u64);
             gate.open();
             each(all, |mut client| assert!(matches!(client.response().status(), 502 | 503)));
-            // One by each of the rounds, and those who were late for the first.
-            assert!(origin.requests().len() < COUNT / 2, "{} requests", origin.requests().len());
+            // One by each of the rounds, and those who were late for one of them.
+            assert!(origin.requests().len() < COUNT, "{} requests", origin.requests().len());
         }
     });
 }

@@ -91,24 +91,26 @@ fn a_variable_that_is_wrong_is_wrong_usage_too() {
 }
 
 #[test]
-fn a_file_that_is_wrong_is_exit_code_78_and_one_line_with_the_place() {
-    for (text, named) in [
-        ("origin = ['http://a']\nprot = 2\n", "line 2"),
-        ("origin = ['http://a']\nport = 99999\n", "line 2"),
-        ("origin = ['http://a']\nhead-timeout = 'soon'\n", "line 2"),
-        ("origin = ", "line 1"),
-        ("origin = ['nowhere']\n", "no scheme"),
-        ("origin = ['http://a']\nmax-head = '1GiB'\n", "max-head"),
-        ("\u{0}\u{1}", "line 1"),
+fn a_file_that_is_wrong_is_exit_code_78_and_shown_at_its_place() {
+    for (text, place) in [
+        ("origin = ['http://a']\nprot = 2\n", ":2:1: error: "),
+        ("origin = ['http://a']\nport = 99999\n", ":2:8: error: "),
+        ("origin = ['http://a']\nhead-timeout = 'soon'\n", ":2:16: error: "),
+        ("origin = ", ":1:"),
+        ("origin = ['nowhere']\n", ":1:11: error: "),
+        ("origin = ['http://a']\nmax-head = '1GiB'\n", ":2:12: error: "),
+        ("\u{0}\u{1}", ":1:1: error: "),
     ] {
         let file = File::new(text);
         let run = run(&["--config", file.path()], &[]);
         assert_eq!(run.code, Some(78), "{text:?}: {}", run.stderr);
-        assert!(run.line().contains(file.path()) && run.line().contains(named), "{text:?}: {}", run.stderr);
+        assert!(run.stderr.starts_with(&format!("{}{place}", file.path())), "{text:?}: {}", run.stderr);
+        let last = run.stderr.lines().last().unwrap_or_default();
+        assert!(run.stderr.contains('^') && last.contains(" error"), "{text:?}: {}", run.stderr);
     }
     let missing = run(&["--config", "/nonexistent/ringway.toml"], &[]);
     assert_eq!(missing.code, Some(78));
-    assert!(missing.line().contains("/nonexistent/ringway.toml"));
+    assert!(missing.stderr.contains("/nonexistent/ringway.toml"));
 }
 
 #[test]

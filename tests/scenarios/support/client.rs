@@ -1,6 +1,9 @@
 //! A client, as plain or as odd as the scenario wants it.
 
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use super::message::{Fields, Head};
 use super::wire::{Broken, Content, End, Wire};
@@ -48,6 +51,13 @@ impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect_timeout(&address, super::PATIENCE);
         Client::over(stream.unwrap_or_else(|error| panic!("cannot connect to the proxy: {error}")))
+    }
+
+    pub(crate) fn connect_unix(path: &Path) -> Client {
+        let stream = UnixStream::connect(path);
+        let stream = stream.unwrap_or_else(|error| panic!("cannot connect to the proxy: {error}"));
+        // What is done with a socket here does not depend on its kind.
+        Client::over(TcpStream::from(OwnedFd::from(stream)))
     }
 
     pub(crate) fn over(stream: TcpStream) -> Client {

@@ -42,6 +42,11 @@ impl Fields {
         !self.all(name).is_empty()
     }
 
+    /// Each line, without its end.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.0.iter().map(|(name, value)| format!("{name}: {value}")).collect()
+    }
+
     /// How many lines there are.
     pub(crate) fn len(&self) -> usize {
         self.0.len()

@@ -2,7 +2,9 @@
 
 pub(crate) mod cache;
 pub(crate) mod client;
+pub(crate) mod file;
 pub(crate) mod gate;
+pub(crate) mod live;
 pub(crate) mod message;
 pub(crate) mod origin;
 pub(crate) mod proxy;
@@ -17,6 +19,7 @@ pub(crate) use rustix::process::Signal;
 
 pub(crate) use cache::on_one_and_many_workers;
 pub(crate) use client::Client;
+pub(crate) use file::{File, place};
 pub(crate) use gate::Gate;
 pub(crate) use message::{chunk, get, get_with, ok, post, post_chunked_head};
 pub(crate) use origin::Origin;

@@ -1,7 +1,10 @@
 //! An origin whose connections follow a script, and which remembers all that it was sent.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -46,12 +49,18 @@ struct Memory {
     faults: Mutex<Vec<String>>,
 }
 
-/// An origin on loopback.
+/// An origin on loopback, or on a Unix socket.
 pub(crate) struct Origin {
-    address: SocketAddr,
+    place: Place,
     memory: Arc<Memory>,
     stop: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
+}
+
+/// Where an origin is.
+enum Place {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
 }
 
 /// One connection of an origin, in the hands of its script.
@@ -75,12 +84,30 @@ impl Origin {
         listener: TcpListener,
         script: impl Fn(&mut Peer) + Send + Sync + 'static,
     ) -> Origin {
-        let address = listener.local_addr().unwrap();
+        let place = Place::Tcp(listener.local_addr().unwrap());
+        let streams = std::iter::repeat_with(move || listener.accept().map(|(stream, _)| stream));
+        Origin::start_at(place, streams.flatten(), script)
+    }
+
+    /// The same, on a Unix socket whose file goes away with the origin.
+    pub(crate) fn start_unix(path: &Path, script: impl Fn(&mut Peer) + Send + Sync + 'static) -> Origin {
+        let listener = UnixListener::bind(path).unwrap();
+        // Beyond accepting, what is done with a socket here does not depend on its kind.
+        let streams = std::iter::repeat_with(move || listener.accept().map(|(stream, _)| stream));
+        let streams = streams.flatten().map(|stream| TcpStream::from(OwnedFd::from(stream)));
+        Origin::start_at(Place::Unix(path.to_owned()), streams, script)
+    }
+
+    fn start_at(
+        place: Place,
+        streams: impl Iterator<Item = TcpStream> + Send + 'static,
+        script: impl Fn(&mut Peer) + Send + Sync + 'static,
+    ) -> Origin {
         let (memory, stop) = (Arc::new(Memory::default()), Arc::new(AtomicBool::new(false)));
         let script = Arc::new(script);
         let (shared, stopped) = (memory.clone(), stop.clone());
         let accepting = thread::spawn(move || {
-            for (index, stream) in listener.incoming().flatten().enumerate() {
+            for (index, stream) in streams.enumerate() {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
@@ -101,7 +128,7 @@ impl Origin {
                 });
             }
         });
-        Origin { address, memory, stop, accepting: Some(accepting) }
+        Origin { place, memory, stop, accepting: Some(accepting) }
     }
 
     /// An origin that gives each request the same answer.
@@ -125,11 +152,22 @@ impl Origin {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        match &self.place {
+            Place::Tcp(address) => *address,
+            Place::Unix(path) => panic!("{} has no address", path.display()),
+        }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.address())
+    }
+
+    /// How the file writes it down as an endpoint.
+    pub(crate) fn endpoint(&self) -> String {
+        match &self.place {
+            Place::Tcp(address) => address.to_string(),
+            Place::Unix(path) => format!("unix:{}", path.display()),
+        }
     }
 
     /// How many connections were made to it.
@@ -170,7 +208,13 @@ impl Drop for Origin {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         // Wakes the accept.
-        let _ = TcpStream::connect(self.address);
+        match &self.place {
+            Place::Tcp(address) => drop(TcpStream::connect(address)),
+            Place::Unix(path) => {
+                drop(UnixStream::connect(path));
+                let _ = std::fs::remove_file(path);
+            }
+        }
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
         }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 
 use super::client::{Client, Response};
+use super::file::File;
 use super::origin::Origin;
 use super::{Driver, PATIENCE, Signal};
 
@@ -32,9 +33,12 @@ impl Output {
             let mut from = BufReader::new(from);
             let mut line = Vec::new();
             while from.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
-                if let Some(url) = super::message::text(&line).trim_end().split("listening on http://").nth(1)
+                if let Some((_, places)) = super::message::text(&line).trim_end().split_once("listening on ")
                 {
-                    let _ = sender.send(url.parse().unwrap());
+                    let ports = places.split(", ").filter_map(|place| place.strip_prefix("http://"));
+                    for port in ports {
+                        let _ = sender.send(port.parse().unwrap());
+                    }
                 }
                 kept.lock().unwrap().append(&mut line);
             }
@@ -55,6 +59,10 @@ pub(crate) struct Setup {
     reads_output: bool,
     admin: Option<String>,
     user: Option<u32>,
+    /// Whether the file says where it listens.
+    listens_by_file: bool,
+    /// The text of its file, if it is to have one.
+    text: Option<String>,
 }
 
 impl Setup {
@@ -72,6 +80,8 @@ impl Setup {
             reads_output: true,
             admin: Some("off".to_owned()),
             user: None,
+            listens_by_file: false,
+            text: None,
         }
     }
 
@@ -137,6 +147,21 @@ impl Setup {
         Setup { admin: None, ..self }
     }
 
+    /// With that file, which says where it listens: a port on loopback is among that.
+    pub(crate) fn listening_by(self, file: &str) -> Setup {
+        Setup { listens_by_file: true, ..self }.args(&["--config", file])
+    }
+
+    /// With a file of that text.
+    pub(crate) fn file(self, text: &str) -> Setup {
+        Setup { text: Some(text.to_owned()), ..self }
+    }
+
+    /// With a file of that text, which says where it listens: a port on loopback is among that.
+    pub(crate) fn listening_file(self, text: &str) -> Setup {
+        Setup { listens_by_file: true, ..self }.file(text)
+    }
+
     /// As that user, which only root can do.
     pub(crate) fn user(self, user: u32) -> Setup {
         Setup { user: Some(user), ..self }
@@ -153,7 +178,10 @@ impl Setup {
             }
         };
         let (port, cores) = (self.port.to_string(), self.cores.to_string());
-        command.args([self.command, "--host", self.host, "--port", &port, "--cores", &cores]);
+        command.args([self.command, "--cores", &cores]);
+        if !self.listens_by_file {
+            command.args(["--host", self.host, "--port", &port]);
+        }
         if let Some(admin) = &self.admin {
             command.args(["--admin", admin]);
         }
@@ -171,7 +199,13 @@ impl Setup {
     }
 
     /// Starts it, or tells what it said instead.
-    pub(crate) fn try_start(self) -> Result<Proxy, String> {
+    pub(crate) fn try_start(mut self) -> Result<Proxy, String> {
+        // It is read once, before anything is listened on.
+        let _file = self.text.take().map(|text| {
+            let file = File::new(&text);
+            self.args.extend(["--config".to_owned(), file.path().to_owned()]);
+            file
+        });
         let mut child = self.command().spawn().expect("the binary starts");
         let (stdout, stderr) = (Output::default(), Output::default());
         let out = child.stdout.take().expect("is piped");
@@ -181,14 +215,15 @@ impl Setup {
         } else {
             Some(out)
         };
-        let address = stderr.collect(child.stderr.take().expect("is piped"));
-        let Ok(address) = address.recv_timeout(PATIENCE) else {
+        let others = stderr.collect(child.stderr.take().expect("is piped"));
+        let Ok(address) = others.recv_timeout(PATIENCE) else {
             let _ = child.kill();
             let _ = child.wait();
             return Err(stderr.text());
         };
         let admin = self.admin.unwrap_or_default();
-        Ok(Proxy { child, address, admin, stdout, stderr, unread, ended: false })
+        let others = Mutex::new(others);
+        Ok(Proxy { child, address, others, admin, stdout, stderr, unread, ended: false })
     }
 }
 
@@ -196,6 +231,8 @@ impl Setup {
 pub(crate) struct Proxy {
     child: Child,
     address: SocketAddr,
+    /// Where else it listens.
+    others: Mutex<Receiver<SocketAddr>>,
     admin: String,
     stdout: Output,
     stderr: Output,
@@ -216,6 +253,11 @@ impl Proxy {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where else it listens: the next port each time.
+    pub(crate) fn other_address(&self) -> SocketAddr {
+        self.others.lock().unwrap().recv_timeout(PATIENCE).expect("the proxy listens on one more port")
     }
 
     /// Where its admin endpoint is, as `--admin` takes it.

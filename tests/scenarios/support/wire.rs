@@ -58,7 +58,8 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn new(stream: TcpStream, tap: Option<Arc<Mutex<Vec<u8>>>>) -> Wire {
-        stream.set_nodelay(true).unwrap();
+        // Unix sockets know nothing of it.
+        let _ = stream.set_nodelay(true);
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Wire { stream, pending: Vec::new(), at: 0, tap }
