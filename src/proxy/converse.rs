@@ -184,7 +184,7 @@ impl Conversation<'_> {
         let asked_host = asked_host(received, &admitted.head);
         let own_name = terms.upstream().is_some_and(|upstream| upstream.own_host) || asked_host.is_empty();
         let edits = RequestEdits {
-            target: match &*terms.texts.target {
+            target: match &*terms.made().texts.target {
                 [] => admitted.head.target.origin_form(bytes, admitted.head.method),
                 target => OriginForm { prefix: b"", rest: target },
             },

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::inlet::Inlet;
 use super::snapshot::{Blueprint, Snapshot};
+use super::terms::Made;
 use crate::cache::purge::{Purge, Round};
 use crate::cache::store::Store;
 use crate::clock::{Clock, Moment};
@@ -17,6 +18,7 @@ use crate::net::deadline::TICK;
 use crate::net::parking::ParkingLot;
 use crate::net::{BufferPool, Deadlines};
 use crate::observe::{Counters, Format};
+use crate::route::Captures;
 use crate::upstream::{Endpoint, Nodes};
 
 /// The access log of one core: lines gather here until they are carried out.
@@ -78,6 +80,9 @@ pub(crate) struct Core {
     lines: RefCell<Vec<Vec<FieldLine>>>,
     /// The same, for keys and other short texts.
     texts: RefCell<Vec<Vec<u8>>>,
+    /// The same, for what is made for exchanges.
+    #[expect(clippy::vec_box, reason = "it is the boxes that are kept")]
+    made: RefCell<Vec<Box<Made>>>,
     /// What is said about the cache is written here before it goes into a head.
     pub(crate) report: RefCell<Vec<u8>>,
     started: Moment,
@@ -116,6 +121,7 @@ impl Core {
             scratch: RefCell::new(Vec::with_capacity(4096)),
             lines: RefCell::default(),
             texts: RefCell::default(),
+            made: RefCell::default(),
             report: RefCell::default(),
             store,
             started: clock.now(),
@@ -170,6 +176,20 @@ impl Core {
         if kept.len() < LINES_KEPT_MAX {
             lines.clear();
             kept.push(lines);
+        }
+    }
+
+    /// Room for what is made for an exchange.
+    pub(super) fn take_made(&self) -> Box<Made> {
+        self.made.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes such room back, emptied of its texts.
+    pub(super) fn give_back_made(&self, mut made: Box<Made>) {
+        let mut kept = self.made.borrow_mut();
+        if kept.len() < LINES_KEPT_MAX {
+            made.captures = Captures::new();
+            kept.push(made);
         }
     }
 

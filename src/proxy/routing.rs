@@ -55,7 +55,10 @@ pub(super) fn route(
 ) -> Result<(), Reason> {
     let (found, captures, text) = find(core, peer, received, head)?;
     let terms = &mut received.terms;
-    (terms.captures, terms.texts.path) = (captures, text);
+    if !captures.is_empty() || !text.is_empty() {
+        let made = terms.make(core);
+        (made.captures, made.texts.path) = (captures, text);
+    }
     let Some(place) = found else { return Ok(()) };
     terms.take_route(place);
     if let Some(Action::Forward { split, to }) = received.terms.action() {
@@ -193,14 +196,15 @@ fn write(
         }
         Ok(())
     })?;
-    texts.path = std::mem::take(&mut received.terms.texts.path);
-    received.terms.texts = texts;
+    let made = received.terms.make(core);
+    texts.path = std::mem::take(&mut made.texts.path);
+    made.texts = texts;
     Ok(())
 }
 
 /// The path in normal form, where `sent` is the one that was sent.
 pub(super) fn normal_path<'a>(terms: &'a Terms, sent: &'a [u8]) -> &'a [u8] {
-    either(&terms.texts.path, sent)
+    either(&terms.made().texts.path, sent)
 }
 
 /// The path in normal form: what was written for it, or what was sent.
@@ -247,7 +251,7 @@ fn with_values<R>(
     let host = told(Name::XForwardedHost).filter(|host| authority::is_valid(host));
     let capture = |name: &str| {
         let place = terms.route_place()?;
-        terms.snapshot.router.capture(place, &terms.captures, name, path)
+        terms.snapshot.router.capture(place, &terms.made().captures, name, path)
     };
     with(&Values {
         client_ip: client(peer, received).1,

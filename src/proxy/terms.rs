@@ -24,9 +24,20 @@ pub(crate) struct Terms {
     upstream: Option<usize>,
     /// What tells its responses from those of other routes.
     pub(super) identity: u64,
+    /// What was made for this exchange, if anything was: kept apart, for most exchanges have none, and all that an
+    /// exchange has is moved about with it.
+    made: Option<Box<Made>>,
+}
+
+/// What was found and written for one exchange.
+#[derive(Clone, Default)]
+pub(super) struct Made {
     pub(super) captures: Captures,
     pub(super) texts: Texts,
 }
+
+/// What is made of most.
+static NOTHING: Made = Made { captures: Captures::new(), texts: Texts::NONE };
 
 /// Texts that were made for the exchange.
 #[derive(Clone, Default)]
@@ -43,7 +54,27 @@ pub(super) struct Texts {
     pub(super) response_lines: Vec<u8>,
 }
 
+impl Texts {
+    const NONE: Texts = Texts {
+        path: Vec::new(),
+        target: Vec::new(),
+        brought: Vec::new(),
+        request_lines: Vec::new(),
+        response_lines: Vec::new(),
+    };
+}
+
 impl Terms {
+    /// What was made for this exchange.
+    pub(super) fn made(&self) -> &Made {
+        self.made.as_deref().unwrap_or(&NOTHING)
+    }
+
+    /// The same, to be written.
+    pub(super) fn make(&mut self, core: &Core) -> &mut Made {
+        self.made.get_or_insert_with(|| core.take_made())
+    }
+
     /// For a request that comes in there now.
     pub(super) fn of(inlet: &Inlet) -> Terms {
         let (snapshot, listener) = inlet.now();
@@ -55,8 +86,7 @@ impl Terms {
             route: None,
             upstream: None,
             identity: 0,
-            captures: Captures::default(),
-            texts: Texts::default(),
+            made: None,
         }
     }
 
@@ -124,13 +154,13 @@ impl Terms {
     /// What changes in the request, with the lines that it gains.
     pub(super) fn request_edits(&self) -> Option<(&Edits, &[u8])> {
         let edits = self.route().map(|route| &route.request_fields)?;
-        (!edits.is_empty()).then_some((edits, &self.texts.request_lines))
+        (!edits.is_empty()).then_some((edits, &self.made().texts.request_lines))
     }
 
     /// What changes in the response, with the lines that it gains.
     pub(super) fn response_edits(&self) -> Option<(&Edits, &[u8])> {
         let edits = self.route().map(|route| &route.response_fields)?;
-        (!edits.is_empty()).then_some((edits, &self.texts.response_lines))
+        (!edits.is_empty()).then_some((edits, &self.made().texts.response_lines))
     }
 
     /// The page that is to be shown for an error of that status.
@@ -147,9 +177,11 @@ impl Terms {
 
     /// Gives memory back.
     pub(super) fn give_back(&mut self, core: &Core) {
-        let Texts { path, target, brought, request_lines, response_lines } = std::mem::take(&mut self.texts);
+        let Some(mut made) = self.made.take() else { return };
+        let Texts { path, target, brought, request_lines, response_lines } = std::mem::take(&mut made.texts);
         for text in [path, target, brought, request_lines, response_lines] {
             core.give_back_text(text);
         }
+        core.give_back_made(made);
     }
 }

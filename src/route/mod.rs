@@ -82,6 +82,11 @@ impl Captures {
         Captures { path: Captures::NO_PATH, spans: [None; CAPTURES_MAX] }
     }
 
+    /// Whether nothing was captured.
+    pub fn is_empty(&self) -> bool {
+        self.spans.iter().all(Option::is_none)
+    }
+
     /// Forgets everything, and begins with a path of so many captures.
     fn begin(&mut self, path: u32, count: usize) {
         self.path = path;

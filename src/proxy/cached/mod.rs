@@ -137,7 +137,7 @@ impl Caching {
         selecting.extend_from_slice(&terms.identity.to_le_bytes());
         if let Some(route) = terms.route() {
             route::key::write_selecting(&route.key, fields, &mut selecting);
-            selecting.extend_from_slice(&terms.texts.brought);
+            selecting.extend_from_slice(&terms.made().texts.brought);
             if route.rewrite.forward == ForwardPath::Original {
                 // Each spelling is another question to the upstream, if not to who purges.
                 selecting.extend_from_slice(target_parts(head, received.head_bytes()).path);

@@ -198,7 +198,7 @@ impl Explaining<'_> {
         let edits = &self.received.terms.snapshot.settings.routes[place].response_fields;
         let set = edits.set.iter().map(|(name, _)| name);
         self.account.response = Changes {
-            gains: self.lines(&self.received.terms.texts.response_lines),
+            gains: self.lines(&self.received.terms.made().texts.response_lines),
             loses: edits.remove.iter().chain(set).cloned().collect(),
         };
     }
