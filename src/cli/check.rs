@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
-use super::{EXIT_CONFIG, EXIT_USAGE, Failure, RunArgs, complain, say};
+use super::{EXIT_CONFIG, EXIT_USAGE, Failure, Format, RunArgs, complain, say};
 use crate::config::source::Sources;
 use crate::config::{ConfigError, Loaded, Problem, Problems, Settings};
 use crate::server::setup;
@@ -26,13 +26,6 @@ pub(super) struct CheckArgs {
     format: Format,
     #[command(flatten)]
     run: RunArgs,
-}
-
-/// In which form the answer is written.
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// Checks, and writes what there is to say to standard output.

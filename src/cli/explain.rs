@@ -2,9 +2,9 @@
 
 mod text;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::{Failure, RunArgs, call, say, show};
+use super::{Failure, Format, RunArgs, call, say, show};
 use crate::config::source::{Place, Sources};
 use crate::config::{self, Loaded, Places, Problems};
 use crate::proxy::explain::{Account, Question};
@@ -47,13 +47,6 @@ pub(super) struct ExplainArgs {
     format: Format,
     #[command(flatten)]
     run: RunArgs,
-}
-
-/// In which form the answer is written.
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// Explains the request, and writes what there is to say to standard output.

@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 use crate::config::{
     ConfigError, EndpointAddress, EndpointSettings, ListenAddress, Loaded, Options, Problems, Settings,
@@ -126,6 +126,13 @@ fn usage(error: &clap::Error) -> u8 {
         .unwrap_or("ringway --help shows what there is");
     complain(&format!("{cause}; {tip}"));
     EXIT_USAGE
+}
+
+/// In which form the answer is written.
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
 }
 
 /// Why a command failed.
