@@ -12,6 +12,7 @@ pub mod fuzz_path;
 pub mod list;
 pub mod method;
 pub mod path;
+pub mod point;
 pub mod query;
 pub mod status;
 pub mod target;

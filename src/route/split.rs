@@ -9,6 +9,7 @@
 use std::net::IpAddr;
 
 use crate::config::route::{self, SplitBy};
+use crate::http::point::{hash, mix, point_of, point_of_client};
 use crate::http::{Fields, cookie};
 
 /// Upstreams that share requests.
@@ -57,38 +58,10 @@ impl Split {
     }
 }
 
-/// The point of a value: the same after restarts, in other versions and on other cores.
-pub fn point_of(value: &[u8]) -> u64 {
-    mix(hash(value))
-}
-
-/// The point of a client. An IPv4 address that came over an IPv6 socket counts as IPv4.
-pub fn point_of_client(client: IpAddr) -> u64 {
-    match client.to_canonical() {
-        IpAddr::V4(address) => point_of(&address.octets()),
-        IpAddr::V6(address) => point_of(&address.octets()),
-    }
-}
-
 /// Whether a request goes to a mirror that gets `share` of ten thousand. `chance` is a random number, another one
 /// than decided about the request itself.
 pub fn takes(share: u16, chance: u64) -> bool {
     (u128::from(chance) * 10_000) >> 64 < u128::from(share)
-}
-
-/// FNV-1a. A hash whose definition is one line, and so never changes, unlike those of hash tables; that clients can
-/// make values meet in it only gives them an upstream that they could as well have drawn.
-fn hash(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-/// Spreads every bit over all (the finaliser of SplitMix64), which FNV does not do.
-const fn mix(bits: u64) -> u64 {
-    let bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ bits >> 31
 }
 
 /// Makes uniform bits exponential: `-ln(bits / 2^64)`. The least of several such numbers, each divided by a weight,
