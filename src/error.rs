@@ -78,6 +78,7 @@ catalogue! {
     Loop: 508, "loop", "The request has passed this proxy before.", "proxy_loop_detected";
 
     // The client's side of the connection gave out.
+    BadProxyHeader: 0, "bad_proxy_header", "The connection did not begin with a well-formed header of the PROXY protocol.", "";
     HeadTimeout: 408, "head_timeout", "The request head did not arrive in time.", "";
     BodyTimeout: 408, "body_timeout", "The request content did not arrive in time.", "";
     ClientClosed: 0, "client_closed", "The client closed the connection.", "";
@@ -89,6 +90,10 @@ catalogue! {
 
     // The upstream's side gave out (RFC 9209, section 2.3).
     NoEndpoint: 503, "no_endpoint", "No server is available for this request.", "destination_unavailable";
+    UpstreamDown: 503, "upstream_down", "None of the servers for this request is up.", "destination_unavailable";
+    UpstreamFull: 503, "upstream_full", "All servers for this request are busy, and too many others wait.", "connection_limit_reached";
+    UpstreamQueueTimeout: 503, "upstream_queue_timeout", "All servers for this request were busy for too long.", "connection_limit_reached";
+    BreakerOpen: 503, "breaker_open", "The servers for this request fail, and are left alone for a while.", "destination_unavailable";
     NameUnresolved: 503, "name_unresolved", "The server's name could not be resolved.", "dns_error";
     UpstreamRefused: 502, "upstream_refused", "The server refused the connection.", "connection_refused";
     UpstreamUnreachable: 502, "upstream_unreachable", "The server could not be reached.", "destination_ip_unroutable";

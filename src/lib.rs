@@ -66,3 +66,6 @@ mod proxy;
 pub mod route;
 pub mod server;
 pub mod upstream;
+
+#[doc(hidden)]
+pub use net::fuzz_preamble;

@@ -34,11 +34,17 @@ pub const ERROR_PAGE_BYTES_MAX: usize = 64 * KIB;
 /// The largest weight of an endpoint, or of an upstream that shares a route's requests.
 pub const WEIGHT_MAX: u32 = 1000;
 
+/// The most content that is kept of a request to be sent again, in bytes: with its head, it fits into one buffer.
+pub const REPLAY_BYTES_MAX: u64 = 128 * 1024;
+
 /// The most parts of a path that one pattern of a route can remember.
 pub const CAPTURES_MAX: usize = 16;
 
 /// The most segments that the path of a route can have: matching goes as deep as that.
 pub const SEGMENTS_MAX: usize = 128;
+
+/// Idle connections to upstreams that the process keeps where nothing else is said.
+pub const UPSTREAM_IDLE_DEFAULT: usize = 4096;
 
 /// Bounds on a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +109,10 @@ pub struct UpstreamLimits {
     pub pool_idle: Duration,
     /// Idle connections kept for each endpoint, on each core.
     pub pool_size: usize,
+    /// A connection without traffic is asked after so long whether it still leads anywhere; none is never.
+    pub tcp_keepalive: Option<Duration>,
+    /// How long what was sent may stay unacknowledged before a connection counts as broken; none is up to the kernel.
+    pub tcp_user_timeout: Option<Duration>,
     /// How often a request may be sent again after its first try.
     pub retries_max: u32,
 }
@@ -115,6 +125,8 @@ impl Default for UpstreamLimits {
             idle: Duration::from_secs(60),
             pool_idle: Duration::from_secs(50),
             pool_size: 256,
+            tcp_keepalive: Some(Duration::from_secs(60)),
+            tcp_user_timeout: None,
             retries_max: 2,
         }
     }

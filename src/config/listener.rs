@@ -21,6 +21,8 @@ pub struct ListenerSettings {
     pub limits: ListenerLimits,
     /// Peers whose X-Forwarded-* fields are believed.
     pub trusted: Vec<TrustedPeer>,
+    /// Peers that begin each connection with the PROXY protocol, version 1 or 2; who does not is refused.
+    pub proxy_protocol: Vec<TrustedPeer>,
 }
 
 /// An address to listen on: `127.0.0.1:8080`, `[::1]:0`, `localhost:80`, `unix:/run/ringway/web.sock`.

@@ -20,7 +20,7 @@ pub enum HostPattern {
 /// The longest name of a host, in bytes (RFC 1035, section 2.3.4).
 pub const HOST_BYTES_MAX: usize = 253;
 /// The longest of its labels, in bytes.
-const LABEL_BYTES_MAX: usize = 63;
+pub const LABEL_BYTES_MAX: usize = 63;
 
 impl FromStr for HostPattern {
     type Err = String;

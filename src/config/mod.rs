@@ -9,10 +9,12 @@ pub mod fuzz;
 pub mod keys;
 mod listener;
 pub mod matching;
+mod name_server;
 mod options;
 mod origin;
 mod print;
 pub mod problem;
+mod quantity;
 mod read;
 mod reader;
 pub mod route;
@@ -22,6 +24,7 @@ mod suggest;
 mod table;
 pub mod template;
 mod upstream;
+mod words;
 
 pub use admin::{AdminAddress, AdminSettings, Token, default_socket, reach};
 pub use cache::CacheSettings;
@@ -33,7 +36,10 @@ pub use problem::{Problem, Problems};
 pub use read::{Loaded, Places, load, of_origin};
 pub use route::RouteSettings;
 pub use schema::schema;
-pub use upstream::{EndpointAddress, EndpointSettings, UpstreamSettings};
+pub use upstream::{
+    Balance, Breaker, Ejection, EndpointAddress, EndpointSettings, HashBy, HttpProbe, Probe, ProbeAsk,
+    ProxyVersion, Queue, Retry, Sticky, UpstreamSettings, WhenDown,
+};
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -56,6 +62,10 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// Where requests go; every route's are among them.
     pub upstreams: Vec<UpstreamSettings>,
+    /// Idle connections to upstreams, over all endpoints and cores.
+    pub upstream_idle: usize,
+    /// The name servers that names of endpoints are looked up at; none are those of the system.
+    pub resolvers: Vec<SocketAddr>,
     /// What becomes of which requests, in the order of the file.
     pub routes: Vec<RouteSettings>,
     /// Pages for errors that the proxy answers by itself.

@@ -3,70 +3,30 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
-
-use bytesize::ByteSize;
 
 use super::admin::{self, AdminAddress, Token};
 use super::keys::{self, Kind, key};
+use super::name_server::NameServer;
+use super::quantity::{OrOff, Size, SocketTime, Span};
 use super::source::Place;
 use super::table::{Entries, FromValue, Reader, Said, texts};
-use super::{ConfigError, DriverChoice, Origin, Settings, TrustedPeer, cache, read};
+use super::words::{Policy, RetryRule};
+use super::{ConfigError, DriverChoice, Origin, Retry, Settings, TrustedPeer, cache, read};
 use crate::http::authority;
-use crate::limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, HeadLimits, KIB, ListenerLimits, UpstreamLimits};
+use crate::limits::{
+    FIELDS_CEILING, HEAD_BYTES_CEILING, HeadLimits, KIB, ListenerLimits, UPSTREAM_IDLE_DEFAULT,
+    UpstreamLimits,
+};
 use crate::observe::Format;
 
-/// A duration as people write it: `10s`, `500ms`, `1h`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span(pub(super) Duration);
-
-impl FromStr for Span {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Span, String> {
-        match humantime::parse_duration(text) {
-            Ok(span) if span.is_zero() => Err("must be longer than nothing".to_owned()),
-            Ok(span) => Ok(Span(span)),
-            Err(error) => Err(format!("{error}; durations are written like 10s, 500ms or 1h")),
-        }
-    }
-}
-
-/// A size as people write it: `32KiB`, `10MiB`, `4096`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size(pub(super) u64);
-
-impl FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Size, String> {
-        let size = text
-            .parse::<ByteSize>()
-            .map_err(|_| format!("{text:?} is no size; sizes are written like 32KiB or 10MiB"))?;
-        Ok(Size(size.as_u64()))
-    }
-}
-
 texts! {
-    Span: Kind::Duration;
     Origin: Kind::Text("http://127.0.0.1:9001");
     Format: Kind::Choice(&["off", "combined", "json"]);
     DriverChoice: Kind::Choice(&["auto", "io_uring", "epoll"]);
     AdminAddress: Kind::Text("unix:/run/ringway.sock");
     Token: Kind::Text("");
-}
-
-/// A text, or a number of bytes.
-impl FromValue for Size {
-    const KIND: &'static Kind = &Kind::Size;
-
-    fn read(value: super::table::Value<'_>, reader: &Reader<'_>) -> Option<Size> {
-        match value.get() {
-            toml::de::DeValue::Integer(_) => reader.integer(value, Self::KIND).map(Size),
-            _ => super::table::from_text(value, Self::KIND, reader),
-        }
-    }
+    NameServer: Kind::Text("127.0.0.1:53");
 }
 
 /// Declares the options: fields, flags, variables and keys in one place, and how two sources merge.
@@ -152,10 +112,23 @@ options! {
     /// Send the origin's own name as Host, rather than the client's
     #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     upstream_host: bool = "RINGWAY_UPSTREAM_HOST", "Upstream";
+    /// What chooses among several: round-robin, least-connections, power-of-two, random or consistent-hash
+    /// [default: round-robin]
+    #[arg(value_name = "POLICY")]
+    balance: Policy = "RINGWAY_BALANCE", "Upstream";
     /// Times a request may be sent again, when that is safe [default: 2]
     retries: u32 = "RINGWAY_RETRIES", "Upstream";
+    /// What a request is sent again after: connect, reset, timeout, or a status such as 503 or 502-504; may be
+    /// repeated [default: connect, reset]
+    #[arg(value_name = "WHAT", value_delimiter = ',', num_args = 1)]
+    retry_on: Vec<RetryRule> = "RINGWAY_RETRY_ON", "Upstream";
     /// Idle connections kept for each origin, on each core [default: 256]
     pool_size: usize = "RINGWAY_POOL_SIZE", "Upstream";
+    /// Idle connections to upstreams that the process keeps, over all cores [default: 4096]
+    upstream_idle: usize = "RINGWAY_UPSTREAM_IDLE", "Upstream";
+    /// Name server to look names up at, such as 127.0.0.1:53; may be repeated [default: those of the system]
+    #[arg(value_name = "ADDRESS", value_delimiter = ',', num_args = 1)]
+    resolver: Vec<NameServer> = "RINGWAY_RESOLVER", "Upstream";
 
     /// Network whose X-Forwarded-* fields are believed, such as 10.0.0.0/8, or unix; may be repeated
     #[arg(value_name = "CIDR", value_delimiter = ',', num_args = 1)]
@@ -238,6 +211,14 @@ options! {
     /// An idle connection to an origin [default: 50s]
     #[arg(value_name = "TIME")]
     pool_timeout: Span = "RINGWAY_POOL_TIMEOUT", "Time limits";
+    /// A connection to an origin without traffic, until it is asked whether it still leads anywhere; or off
+    /// [default: 1m]
+    #[arg(value_name = "TIME")]
+    tcp_keepalive: OrOff<SocketTime> = "RINGWAY_TCP_KEEPALIVE", "Time limits";
+    /// What was sent to an origin without a sign that it arrived, until the connection counts as broken; or off,
+    /// which leaves it to the kernel [default: off]
+    #[arg(value_name = "TIME")]
+    tcp_user_timeout: OrOff<SocketTime> = "RINGWAY_TCP_USER_TIMEOUT", "Time limits";
     /// A tunnel (WebSocket) without a byte in either direction [default: 1h]
     #[arg(value_name = "TIME")]
     tunnel_timeout: Span = "RINGWAY_TUNNEL_TIMEOUT", "Time limits";
@@ -306,6 +287,8 @@ impl Options {
             driver: self.driver.unwrap_or_default(),
             listeners: Vec::new(),
             upstreams: Vec::new(),
+            upstream_idle: self.upstream_idle.unwrap_or(UPSTREAM_IDLE_DEFAULT),
+            resolvers: self.resolver.iter().flatten().map(|server| server.0).collect(),
             routes: Vec::new(),
             error_pages: BTreeMap::new(),
             response_head: self.head_limits(faults),
@@ -364,7 +347,26 @@ impl Options {
             idle: span(self.upstream_timeout, defaults.idle),
             pool_idle: span(self.pool_timeout, defaults.pool_idle),
             pool_size: self.pool_size.unwrap_or(defaults.pool_size),
+            tcp_keepalive: time_or_off(self.tcp_keepalive, defaults.tcp_keepalive),
+            tcp_user_timeout: time_or_off(self.tcp_user_timeout, defaults.tcp_user_timeout),
             retries_max: self.retries.unwrap_or(defaults.retries_max),
+        }
+    }
+
+    /// When a request is sent again.
+    pub(super) fn retry(&self) -> Retry {
+        let defaults = Retry::default();
+        let Some(rules) = &self.retry_on else { return defaults };
+        let statuses = rules.iter().filter_map(|rule| match rule {
+            RetryRule::Status(first, last) => Some((*first, *last)),
+            _ => None,
+        });
+        Retry {
+            on_connect: rules.contains(&RetryRule::Connect),
+            on_reset: rules.contains(&RetryRule::Reset),
+            on_timeout: rules.contains(&RetryRule::Timeout),
+            statuses: statuses.collect(),
+            ..defaults
         }
     }
 
@@ -386,6 +388,10 @@ const DRAIN_DEFAULT: Duration = Duration::from_secs(30);
 
 fn span(given: Option<Span>, default: Duration) -> Duration {
     given.map_or(default, |span| span.0)
+}
+
+fn time_or_off(given: Option<OrOff<SocketTime>>, default: Option<Duration>) -> Option<Duration> {
+    given.map_or(default, |time| time.value().map(|time| time.0))
 }
 
 #[cfg(test)]

@@ -60,6 +60,20 @@ fn the_file_says_the_same_in_the_same_words() {
         "json",
         "--driver",
         "epoll",
+        "--balance",
+        "consistent-hash",
+        "--retry-on",
+        "connect,503",
+        "--retry-on",
+        "502-504",
+        "--upstream-idle",
+        "0",
+        "--resolver",
+        "127.0.0.1,[::1]:54",
+        "--tcp-keepalive",
+        "off",
+        "--tcp-user-timeout",
+        "5s",
         "--cache-size",
         "2MiB",
         "--cache-ttl",
@@ -78,6 +92,8 @@ fn the_file_says_the_same_in_the_same_words() {
     ];
     let text = "origin = ['http://a:1', 'http://b:2']\nport = 0\ncores = 2\nmax-head = '16KiB'\nhead-timeout = '5s'\n\
                 trusted-proxy = ['10.0.0.0/8']\nupstream-host = true\naccess-log = 'json'\ndriver = 'epoll'\n\
+                balance = 'consistent-hash'\nretry-on = ['connect', 503, '502-504']\nupstream-idle = 0\n\
+                resolver = ['127.0.0.1:53', '[::1]:54']\ntcp-keepalive = 'off'\ntcp-user-timeout = '5s'\n\
                 cache-size = '2MiB'\ncache-ttl = '10m'\ncache-grace = '1h'\ncache-max-response = '1MiB'\ncache-wait = '1s'\n\
                 admin = '0.0.0.0:1'\nadmin-token = '0123456789abcdef'\nadmin-anywhere = true\n";
     assert_eq!(with_file(&[], text).unwrap(), flags(&args).into_settings(None).unwrap());
@@ -130,9 +146,20 @@ fn values_out_of_bounds_are_refused() {
         options.origin = Some(vec!["http://a".parse().unwrap()]);
         assert!(matches!(options.into_settings(None), Err(ConfigError::Usage(_))), "{args:?}");
     }
-    for args in
-        [["--head-timeout", "0s"], ["--port", "65536"], ["--origin", "x"], ["--trusted-proxy", "10.0.0.0/99"]]
-    {
+    for args in [
+        ["--head-timeout", "0s"],
+        ["--port", "65536"],
+        ["--origin", "x"],
+        ["--trusted-proxy", "10.0.0.0/99"],
+        ["--balance", "rr"],
+        ["--retry-on", "connect,200"],
+        ["--retry-on", ""],
+        ["--resolver", "localhost"],
+        ["--upstream-idle", "-1"],
+        ["--tcp-keepalive", "0s"],
+        ["--tcp-keepalive", "10h"],
+        ["--tcp-user-timeout", "on"],
+    ] {
         assert!(Cli::try_parse_from([&["ringway"][..], &args].concat()).is_err(), "{args:?}");
     }
 }

@@ -2,28 +2,27 @@
 //! value that says the default, a comment does.
 
 mod route;
+mod upstream;
 mod value;
 
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};
 
 use self::value::{Section, list, number, one_or_list, size, table, text, time};
 use super::route::{ErrorPage, ErrorPages};
-use super::{
-    AdminSettings, CacheSettings, DriverChoice, EndpointSettings, ListenerSettings, Settings,
-    UpstreamSettings,
-};
-use crate::limits::{HeadLimits, ListenerLimits, UpstreamLimits};
+use super::{AdminSettings, CacheSettings, DriverChoice, ListenerSettings, Settings};
+use crate::limits::{HeadLimits, ListenerLimits};
 use crate::observe::Format;
 
-/// The text of a file that makes these settings when it is read. An admin token is not in it: the variable
-/// `RINGWAY_ADMIN_TOKEN` stands in its place.
+/// The text of a file that makes these settings when it is read. Secrets are not in it: in the place of the admin token
+/// stands the variable `RINGWAY_ADMIN_TOKEN`, in that of the secret for the cookies of an upstream `app` the variable
+/// `RINGWAY_STICKY_SECRET_APP`.
 pub fn print(settings: &Settings) -> String {
     let mut document = DocumentMut::new();
     *document.as_table_mut() = top(settings);
     let listeners = settings.listeners.iter().map(|listener| (&*listener.name, print_listener(listener)));
     document.insert("listener", named(listeners, "Where clients come in, and what they may ask for."));
-    let upstreams = settings.upstreams.iter().map(|upstream| (&*upstream.name, print_upstream(upstream)));
-    document.insert("upstream", named(upstreams, "Where requests go, and how long that may take."));
+    let upstreams = settings.upstreams.iter().map(|upstream| (&*upstream.name, upstream::print(upstream)));
+    document.insert("upstream", named(upstreams, "Where requests go, and how that is kept up."));
     if !settings.error_pages.is_empty() {
         let mut pages = print_error_pages(&settings.error_pages);
         say_before(&mut pages, "Pages for the errors that the proxy answers by itself.");
@@ -87,6 +86,12 @@ fn top(settings: &Settings) -> Table {
 
     top.group("Orders while the proxy runs.");
     print_admin(&mut top, &settings.admin);
+    top.group("What holds for all upstreams.");
+    match &settings.resolvers[..] {
+        [] => top.comment("resolver: the name servers of the system"),
+        servers => top.set("resolver", list(servers.iter().map(text))),
+    }
+    top.set("upstream-idle", number(settings.upstream_idle));
     top.group("The cache.");
     print_cache(&mut top, settings.cache.as_ref());
     top.group("Heads of responses; those of requests have the bounds of their listener.");
@@ -128,12 +133,13 @@ fn print_head(section: &mut Section, limits: &HeadLimits) {
 }
 
 fn print_listener(listener: &ListenerSettings) -> Table {
-    let ListenerSettings { name: _, addresses, limits, trusted } = listener;
+    let ListenerSettings { name: _, addresses, limits, trusted, proxy_protocol } = listener;
     let ListenerLimits { head, body_bytes_max, head_time, body_idle, keep_alive, write_idle, tunnel_idle } =
         limits;
     let mut section = Section::default();
     section.set("address", one_or_list(addresses.iter().map(text)));
     section.set("trusted-proxy", list(trusted.iter().map(text)));
+    section.set("proxy-protocol", list(proxy_protocol.iter().map(text)));
     print_head(&mut section, head);
     section.set_or_say("max-body", body_bytes_max.map(size), "no limit");
     section.set("head-timeout", time(*head_time));
@@ -142,28 +148,6 @@ fn print_listener(listener: &ListenerSettings) -> Table {
     section.set("write-timeout", time(*write_idle));
     section.set("tunnel-timeout", time(*tunnel_idle));
     section.into_table()
-}
-
-fn print_upstream(upstream: &UpstreamSettings) -> Table {
-    let UpstreamSettings { name: _, endpoints, own_host, limits } = upstream;
-    let UpstreamLimits { connect, first_byte, idle, pool_idle, pool_size, retries_max } = limits;
-    let mut section = Section::default();
-    section.set("endpoints", list(endpoints.iter().map(endpoint)));
-    section.set("upstream-host", *own_host);
-    section.set("connect-timeout", time(*connect));
-    section.set("first-byte-timeout", time(*first_byte));
-    section.set("upstream-timeout", time(*idle));
-    section.set("pool-timeout", time(*pool_idle));
-    section.set("pool-size", number(*pool_size));
-    section.set("retries", i64::from(*retries_max));
-    section.into_table()
-}
-
-fn endpoint(endpoint: &EndpointSettings) -> toml_edit::Value {
-    match endpoint.weight {
-        1 => text(&endpoint.address),
-        weight => table([("address", text(&endpoint.address)), ("weight", i64::from(weight).into())]),
-    }
 }
 
 /// Pages by status: those that were read from files by their paths, the others whole.

@@ -6,6 +6,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
+use self::upstreams::upstream;
 use super::*;
 use crate::config::matching::{Condition, HostPattern, PathPattern, Test};
 use crate::config::route::{
@@ -13,10 +14,14 @@ use crate::config::route::{
     SplitBy,
 };
 use crate::config::template::Template;
-use crate::config::{Options, RouteSettings, load};
+use crate::config::{EndpointSettings, Options, RouteSettings, load};
 use crate::limits::RouteLimits;
 
+#[path = "print_upstream_tests.rs"]
+mod upstreams;
+
 const TOKEN: &str = "0123456789abcdef";
+const SECRET: &str = "signed with \"${this}\" \u{e4}";
 const UPSTREAMS: [&str; 3] = ["app", "b-2", "c_3"];
 const LISTENERS: [&str; 2] = ["web", "9"];
 
@@ -40,7 +45,11 @@ impl Drop for File {
 
 fn read(text: &str) -> Settings {
     let file = File::new(text);
-    let variable = |name: &str| (name == "RINGWAY_ADMIN_TOKEN").then(|| TOKEN.to_owned());
+    let variable = |name: &str| match name {
+        "RINGWAY_ADMIN_TOKEN" => Some(TOKEN.to_owned()),
+        "RINGWAY_STICKY_SECRET_APP" | "RINGWAY_STICKY_SECRET_B_2" => Some(SECRET.to_owned()),
+        _ => None,
+    };
     let loaded = load(Options::default(), Some(file.0.clone()), &variable);
     loaded.unwrap_or_else(|error| panic!("{error}\n\n{text}")).settings
 }
@@ -127,37 +136,15 @@ fn listener(index: usize) -> impl Strategy<Value = ListenerSettings> {
         0 => parsed(&["127.0.0.1:1", "[::1]:0", "localhost:2", "unix:/run/a b\"c.sock"]),
         _ => parsed(&["0.0.0.0:3", "unix:${A}"]),
     };
-    (addresses, limits, of(parsed(&["10.0.0.0/8", "2001:db8::/32", "192.0.2.1", "unix"]))).prop_map(
-        move |(addresses, limits, trusted)| ListenerSettings {
+    let peers = || of(parsed(&["10.0.0.0/8", "2001:db8::/32", "192.0.2.1", "unix"]));
+    (addresses, limits, peers(), peers()).prop_map(move |(addresses, limits, trusted, proxy_protocol)| {
+        ListenerSettings {
             name: LISTENERS[index].to_owned(),
             addresses,
             limits,
             trusted: trusted.unwrap_or_default(),
-        },
-    )
-}
-
-fn upstream(index: usize) -> impl Strategy<Value = UpstreamSettings> {
-    let limits = (span(), span(), span(), span(), 0usize..100_000, any::<u32>()).prop_map(
-        |(connect, first_byte, idle, pool_idle, pool_size, retries_max)| UpstreamLimits {
-            connect,
-            first_byte,
-            idle,
-            pool_idle,
-            pool_size,
-            retries_max,
-        },
-    );
-    let endpoints = (names(&["10.0.0.1:80", "a.b:9001", "[::1]:1", "unix:/run/x.sock"]), vec(1u32..=1000, 4))
-        .prop_map(|(addresses, weights)| {
-            let both = addresses.iter().zip(weights);
-            both.map(|(text, weight)| EndpointSettings { address: text.parse().unwrap(), weight }).collect()
-        });
-    (endpoints, any::<bool>(), limits).prop_map(move |(endpoints, own_host, limits)| UpstreamSettings {
-        name: UPSTREAMS[index].to_owned(),
-        endpoints,
-        own_host,
-        limits,
+            proxy_protocol: proxy_protocol.unwrap_or_default(),
+        }
     })
 }
 
@@ -487,11 +474,13 @@ fn settings() -> impl Strategy<Value = Settings> {
         head(),
         cache_settings(),
         admin(),
+        (0usize..1 << 40, of(names(&["127.0.0.1:53", "[2001:db8::1]:5353", "192.0.2.1:1"]))),
     );
     let parts =
         ((listener(0), listener(1)), (upstream(0), upstream(1), upstream(2)), vec(route(), 1..5), pages());
     (process, parts).prop_map(|(process, (listeners, upstreams, mut routes, error_pages))| {
-        let (cores, driver, drain, via, trace, access_log, response_head, cache, admin) = process;
+        let (cores, driver, drain, via, trace, access_log, response_head, cache, admin, look_ups) = process;
+        let (upstream_idle, resolvers) = look_ups;
         for (index, route) in routes.iter_mut().enumerate() {
             route.name = format!("r{index}");
         }
@@ -500,6 +489,8 @@ fn settings() -> impl Strategy<Value = Settings> {
             driver,
             listeners: vec![listeners.0, listeners.1],
             upstreams: vec![upstreams.0, upstreams.1, upstreams.2],
+            upstream_idle,
+            resolvers: resolvers.iter().flatten().map(|text| text.parse().unwrap()).collect(),
             routes,
             error_pages,
             response_head,
@@ -517,7 +508,7 @@ proptest! {
     #[test]
     fn what_is_printed_reads_back_as_what_it_was(settings in settings()) {
         let text = print(&settings);
-        prop_assert!(!text.contains(TOKEN));
+        prop_assert!(!text.contains(TOKEN) && !text.contains("signed with"));
         let read = read(&text);
         prop_assert_eq!(&read, &settings, "{}", text);
     }
@@ -559,6 +550,10 @@ access-log = "off"
 # Orders while the proxy runs.
 # admin: a Unix socket of the user's own
 
+# What holds for all upstreams.
+# resolver: the name servers of the system
+upstream-idle = 4096
+
 # The cache.
 no-cache = false
 cache-size = "256MiB"
@@ -576,6 +571,7 @@ max-target = "8KiB"
 [listener.default]
 address = "127.0.0.1:8080"
 trusted-proxy = []
+proxy-protocol = []
 max-head = "32KiB"
 max-fields = 100
 max-target = "8KiB"
@@ -586,16 +582,40 @@ keep-alive-timeout = "75s"
 write-timeout = "30s"
 tunnel-timeout = "1h"
 
-# Where requests go, and how long that may take.
+# Where requests go, and how that is kept up.
 [upstream.default]
 endpoints = ["127.0.0.1:1"]
 upstream-host = false
+balance = "round-robin"
+# sticky: off
+# slow-start: off
+max-waiting = 1000
+wait-timeout = "5s"
+# probe: off
+when-down = "try"
+breaker = false
+retries = 2
+retry-on = ["connect", "reset"]
+retry-budget = "20%"
+retry-timeout = "30s"
+retry-backoff = "25ms"
+max-replay = "64KiB"
+# proxy-protocol: off
 connect-timeout = "3s"
 first-byte-timeout = "1m"
 upstream-timeout = "1m"
 pool-timeout = "50s"
 pool-size = 256
-retries = 2
+tcp-keepalive = "1m"
+tcp-user-timeout = "off"
+
+[upstream.default.eject]
+failures = 5
+# rate: not counted
+status = []
+time = "10s"
+max-time = "5m"
+max-share = "50%"
 
 # What becomes of requests: the most specific host wins, then the most specific path, then the order.
 [[route]]
@@ -606,13 +626,35 @@ cache = { query = true, set-cookie = true }
 "##;
 
 #[test]
+fn all_that_can_be_said_of_an_upstream_is_printed() {
+    let text =
+        include_str!("read/everything.toml").replace("503 = \"busy.html\"", "").replace("${PORT}", "80");
+    let printed = print(&read(&text.replace("fedcba9876543210", "${RINGWAY_STICKY_SECRET_APP}")));
+    for part in [
+        "\nbalance = \"consistent-hash\"\nhash-by = \"header:X-User\"\nmax-load = \"150%\"\n",
+        "\nretry-on = [\"connect\", \"reset\", \"timeout\", \"503\", \"502-504\"]\n",
+        "\n[upstream.app.probe]\npath = \"/healthz?full=1\"\nhost = \"app.internal:80\"\nstatus = [200, \"204-206\"]\n",
+        "\nheader = { X-Ok = \"1\" }\naddress = \"10.0.0.9\"\nport = 8000\ninterval = \"1s\"\njitter = \"0%\"\n",
+        "\n[upstream.shadow.sticky]\ncookie = \"at\"\nmax-age = \"1h\"\n# The secret itself is not printed.\n\
+         secret = \"${RINGWAY_STICKY_SECRET_SHADOW}\"\nsecure = true\n",
+        "\n[upstream.shadow.probe]\ntcp = true\n# address: that of the endpoint\n# port: that of the endpoint\n",
+        "\neject = false\n",
+    ] {
+        assert!(printed.contains(part), "{part} in {printed}");
+    }
+}
+
+#[test]
 fn pages_and_long_lists_are_laid_out_to_be_read() {
     let mut settings = Settings::for_tests();
     let page =
         ErrorPage { file: Some("/srv/${x}.html".into()), content_type: String::new(), body: Arc::from([]) };
     settings.error_pages.insert(502, page);
     settings.upstreams[0].endpoints = (1..=6)
-        .map(|weight| EndpointSettings { address: format!("10.0.0.{weight}:9001").parse().unwrap(), weight })
+        .map(|weight| EndpointSettings {
+            weight,
+            ..EndpointSettings::new(format!("10.0.0.{weight}:9001").parse().unwrap())
+        })
         .collect();
     let text = print(&settings);
     for part in [

@@ -6,6 +6,7 @@ use serde::Serialize;
 use unicode_width::UnicodeWidthChar as _;
 
 use super::source::{Place, Source, Sources};
+use super::suggest;
 
 /// Problems above this many are counted, not shown.
 pub const SHOWN_MAX: usize = 100;
@@ -258,12 +259,26 @@ fn star() -> (String, usize) {
     ("*".to_owned(), 1)
 }
 
-/// Where the value begins on a line that says the token, or something else that whoever wrote it may want to hide.
+/// Where the value begins on a line that says the token, or something else that whoever wrote it may want to hide: as
+/// the line's own key, or as a key of a table within the line.
 fn secret_from(line: &str) -> Option<usize> {
-    let key = line.trim_start().trim_start_matches(['"', '\'']);
-    let equals = line.find('=')?;
-    let key = key.split(['=', '"', '\'']).next().unwrap_or_default().to_ascii_lowercase();
-    ["tok", "secret", "passw"].iter().any(|word| key.contains(word)).then_some(equals + 1)
+    let mut equals = line.match_indices('=').map(|(at, _)| {
+        let before = line[..at].trim_end_matches([' ', '\t', '"', '\'']);
+        let key = before.rsplit(|c: char| !(c.is_alphanumeric() || c == '-' || c == '_')).next();
+        (at + 1, before, key.unwrap_or_default())
+    });
+    let (value, own, _) = equals.next()?;
+    let own = own.to_ascii_lowercase();
+    if ["tok", "secret", "passw"].iter().any(|word| own.contains(word)) {
+        return Some(value);
+    }
+    // However it is misspelt.
+    let hides = |key: &str| {
+        (4..=9).contains(&key.len())
+            && key != "secure"
+            && suggest::nearest(key, ["secret"].into_iter()).is_some()
+    };
+    equals.find(|(_, _, key)| hides(key)).map(|(value, ..)| value)
 }
 
 /// The character that an offset is in.

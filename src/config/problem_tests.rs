@@ -67,11 +67,22 @@ fn nothing_in_a_file_reaches_the_terminal_as_a_command() {
 
 #[test]
 fn a_token_is_not_shown() {
-    for text in ["admin-token = 'secret'", "\"admin-token\"='secret' # secret", "  admin-token\t= secret"] {
-        let shown = shown(text, "secret");
-        assert!(!shown.contains("secret"), "{shown}");
+    for text in [
+        "admin-token = 'hidden'",
+        "\"admin-token\"='hidden' # hidden",
+        "  admin-token\t= hidden",
+        "sticky.secret = 'hidden'",
+        "sticky = { cookie = 'a', secret = 'hidden', max-age = '1h' }",
+        "sticky = { \"secret\"\t='hidden' }",
+        "sticky = { cookie = 'a secret', Secret='hidden' }",
+        "sticky = { sceret = 'hidden' }",
+    ] {
+        let shown = shown(text, "hidden");
+        assert!(!shown.contains("hidden"), "{shown}");
         assert!(shown.contains("^^^^^^"), "{shown}");
     }
+    assert!(shown("sticky = { secure = 'no' }", "'no'").contains("'no'"));
+    assert!(shown("cookie = 'a secret'", "'a secret'").contains("'a secret'"));
 }
 
 #[test]

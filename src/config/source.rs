@@ -106,7 +106,7 @@ pub(super) fn bytes(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
 }
 
 /// What a path that a file says is for whoever reads it: relative paths start from the folder of that file.
-pub(super) fn beside(file: &Path, path: &str) -> PathBuf {
+pub(super) fn beside(file: &Path, path: impl AsRef<Path>) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).join(path)
 }
 

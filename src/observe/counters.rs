@@ -68,6 +68,16 @@ counters! {
     reused,
     /// Requests that were sent again.
     retries,
+    /// Requests that were not sent again, because too many had been of late.
+    retries_denied,
+    /// Requests that waited for room at an endpoint.
+    queued,
+    /// Requests that found too many waiting, or waited too long.
+    queue_refused,
+    /// Upstream connections that one core had to spare, and another took.
+    taken_over,
+    /// Connections that did not begin with the header of the PROXY protocol that they had to begin with.
+    proxy_headers_refused,
     /// Requests that a stored response answered.
     cache_hits,
     /// Requests that the upstream was asked for, though the cache might have answered.

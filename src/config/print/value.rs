@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use toml_edit::{Array, InlineTable, Item, Table, Value};
 
+use crate::config::quantity;
+
 /// A list that is longer than this has a line for each of its members.
 const LIST_CHARS_MAX: usize = 100;
 
@@ -72,20 +74,9 @@ pub(super) fn size(bytes: impl TryInto<u64>) -> Value {
     format!("{}{unit}", bytes / factor).into()
 }
 
-/// A time: `90s`, `1500ms`, `1h`: in the largest unit that comes out even.
+/// A time: `90s`, `1500ms`, `1h`.
 pub(super) fn time(time: Duration) -> Value {
-    let seconds = time.as_secs();
-    let written = match (time.subsec_nanos(), u64::try_from(time.as_nanos())) {
-        (0, _) => {
-            let units = [("d", 86400), ("h", 3600), ("m", 60)];
-            let even = units.iter().find(|(_, unit)| seconds > 0 && seconds.is_multiple_of(*unit));
-            let (unit, factor) = even.unwrap_or(&("s", 1));
-            format!("{}{unit}", seconds / factor)
-        }
-        (_, Ok(nanos)) if nanos % 1_000_000 == 0 => format!("{}ms", nanos / 1_000_000),
-        _ => humantime::format_duration(time).to_string(),
-    };
-    written.into()
+    quantity::written(time).into()
 }
 
 /// A list, on several lines if it is long.
@@ -121,7 +112,7 @@ pub(super) fn table<K: Into<String>>(entries: impl IntoIterator<Item = (K, Value
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::options::{Size, Span};
+    use crate::config::quantity::{Size, Span};
 
     fn written(value: &Value) -> String {
         value.as_str().unwrap().to_owned()

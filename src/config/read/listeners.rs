@@ -40,8 +40,13 @@ impl Frame<'_, '_> {
             let limits = options.listener_limits(&mut faults);
             self.blame_all(faults, &|key| said.options.place(key), None);
             let trusted = options.trusted_proxy.clone().unwrap_or_default();
-            let listener =
-                ListenerSettings { name: DEFAULT.to_owned(), addresses: vec![address], limits, trusted };
+            let listener = ListenerSettings {
+                name: DEFAULT.to_owned(),
+                addresses: vec![address],
+                limits,
+                trusted,
+                proxy_protocol: Vec::new(),
+            };
             let place = said.options.port.place.or(said.options.host.place);
             self.refuse_overlaps(&[(&listener, place.into_iter().collect())]);
             return (vec![listener], vec![place]);
@@ -56,6 +61,7 @@ impl Frame<'_, '_> {
                 name: name.value.clone(),
                 addresses,
                 limits: self.limits(&table.value, options, name.place),
+                proxy_protocol: table.value.proxy_protocol.value.clone().unwrap_or_default(),
                 trusted: (table.value.trusted_proxy.value.clone())
                     .or_else(|| options.trusted_proxy.clone())
                     .unwrap_or_default(),

@@ -11,6 +11,8 @@ mod listeners;
 mod pages;
 mod routes;
 mod said;
+mod said_upstream;
+mod upkeep;
 mod upstreams;
 
 use std::collections::HashSet;
@@ -250,6 +252,7 @@ fn assemble(
     // A name that is wrong elsewhere would make it seem idle.
     if blame == Blame::File && reader.errors() == 0 {
         warn_of_idle(&settings, &places, &known);
+        upkeep::warn_of_late_retries(&settings, &places, reader);
     }
     (settings, places)
 }

@@ -6,7 +6,10 @@ use super::*;
 use crate::config::keys::{Kind, Table};
 use crate::config::matching::{Condition, HostPattern, PathPattern, Test};
 use crate::config::route::{ForwardPath, KeyQuery, Mirror, SplitBy};
-use crate::config::{EndpointAddress, ListenAddress};
+use crate::config::{
+    Balance, Breaker, Ejection, EndpointAddress, EndpointSettings, HashBy, Host, HttpProbe, ListenAddress,
+    Probe, ProbeAsk, ProxyVersion, Queue, Retry, Sticky, UpstreamSettings, WhenDown,
+};
 
 /// Every key there is, once at least.
 const EVERYTHING: &str = include_str!("everything.toml");
@@ -180,6 +183,184 @@ fn routes_say_what_they_are_for() {
                 Test::Present
             ))))),
         ]
+    );
+}
+
+#[test]
+fn upstreams_say_how_they_are_kept_up() {
+    let settings = loaded(EVERYTHING).settings;
+    assert_eq!(settings.upstream_idle, 2048);
+    assert_eq!(settings.resolvers, ["127.0.0.1:53".parse().unwrap(), "[::1]:5353".parse().unwrap()]);
+    let [_, app, shadow] = &settings.upstreams[..] else { panic!("{:?}", settings.upstreams) };
+    let seconds = Duration::from_secs;
+    let load_max = Some(150);
+    assert_eq!(app.balance, Balance::ConsistentHash { by: HashBy::Header("X-User".to_owned()), load_max });
+    assert_eq!((app.slow_start, app.when_down), (Some(seconds(30)), WhenDown::Fail));
+    assert_eq!(app.queue, Queue { waiting_max: 10, time: seconds(1) });
+    assert_eq!(
+        app.probe,
+        Some(Probe {
+            ask: ProbeAsk::Http(HttpProbe {
+                path: "/healthz?full=1".to_owned(),
+                host: Some("app.internal:80".to_owned()),
+                statuses: vec![(200, 200), (204, 206)],
+                body: Some("ok".to_owned()),
+                header: Some(("X-Ok".to_owned(), "1".to_owned())),
+            }),
+            host: Some(Host::parse("10.0.0.9")),
+            port: Some(8000),
+            interval: seconds(1),
+            jitter: 0,
+            timeout: Duration::from_millis(500),
+            rise: 1,
+            fall: 2,
+        })
+    );
+    assert_eq!(
+        app.ejection,
+        Some(Ejection {
+            consecutive: Some(3),
+            rate: Some(25),
+            requests_min: 10,
+            window: seconds(5),
+            time: seconds(2),
+            time_max: seconds(60),
+            share_max: 30,
+            statuses: vec![(500, 502), (504, 504)],
+        })
+    );
+    let breaker = Breaker { rate: 75, requests_min: 5, window: seconds(3), time: seconds(4), trials: 1 };
+    assert_eq!(app.breaker, Some(breaker));
+    assert_eq!(
+        app.retry,
+        Retry {
+            on_connect: true,
+            on_reset: true,
+            on_timeout: true,
+            statuses: vec![(503, 503), (502, 504)],
+            budget: 10,
+            time: None,
+            backoff: Duration::from_millis(50),
+            replay_bytes_max: 0,
+        }
+    );
+    assert_eq!(app.proxy_protocol, Some(ProxyVersion::V2));
+    assert_eq!((app.limits.tcp_keepalive, app.limits.tcp_user_timeout), (None, Some(seconds(60))));
+    assert!(app.endpoints.iter().all(|one| one.connections_max == Some(100) && one.requests_max == Some(50)));
+
+    let Some(sticky) = &shadow.sticky else { panic!("{shadow:?}") };
+    assert_eq!((sticky.cookie.as_str(), sticky.max_age, sticky.secure), ("at", Some(seconds(3600)), true));
+    assert_eq!(sticky.secret.as_deref(), Some("fedcba9876543210"));
+    let tcp =
+        Probe { interval: seconds(3), timeout: Duration::from_millis(1500), ..Probe::new(ProbeAsk::Tcp) };
+    assert_eq!((&shadow.probe, &shadow.ejection), (&Some(tcp), &None));
+    assert_eq!(settings.listeners[0].proxy_protocol.len(), 2);
+    assert!(settings.listeners[1].proxy_protocol.is_empty());
+}
+
+#[test]
+fn endpoints_have_their_own_bounds_or_those_of_their_upstream() {
+    let shadow = &loaded(EVERYTHING).settings.upstreams[2];
+    let [literal, services, file] = &shadow.endpoints[..] else { panic!("{shadow:?}") };
+    assert_eq!((literal.weight, literal.requests_max, literal.connections_max), (1, Some(5), None));
+    assert_eq!(services.address, EndpointAddress::Srv("_http._tcp.app.internal".to_owned()));
+    assert_eq!((services.weight, services.requests_max, services.backup), (3, Some(7), false));
+    assert_eq!((file.requests_max, file.connections_max, file.backup), (Some(5), Some(9), true));
+    let EndpointAddress::File(path) = &file.address else { panic!("{file:?}") };
+    assert!(path.is_absolute() && path.ends_with("apps/app.json"), "{path:?}");
+}
+
+#[test]
+fn files_of_endpoints_are_relative_to_who_says_so() {
+    let folder = Folder::new();
+    folder.write(
+        "conf.d/a.toml",
+        "[upstream.a]\nendpoints = ['file:a.json', 'file:/b.json', 'file:../c.json']\n",
+    );
+    let top = "include = 'conf.d/a.toml'\n[[route]]\nupstream = 'a'\n";
+    let settings = load_at(folder.write("ringway.toml", top)).unwrap().settings;
+    let shown: Vec<_> = settings.upstreams[0].endpoints.iter().map(|one| one.address.to_string()).collect();
+    let folder = folder.0.display();
+    let want = [
+        format!("file:{folder}/conf.d/a.json"),
+        "file:/b.json".to_owned(),
+        format!("file:{folder}/conf.d/../c.json"),
+    ];
+    assert_eq!(shown, want);
+    let twice = "[upstream.a]\nendpoints = ['file:a.json', 'file:./a.json']\n[[route]]\nupstream = 'a'\n";
+    assert!(matches!(load_with(Options::default(), twice), Err(ConfigError::File(_))));
+}
+
+#[test]
+fn upstreams_have_their_own_words_or_those_at_the_top() {
+    let top = "origin = 'http://a'\nbalance = 'least-connections'\nretry-on = [503]\ntcp-keepalive = 'off'\n\
+               tcp-user-timeout = '5s'\n[upstream.same]\nendpoints = 'a:1'\n[upstream.other]\nendpoints = 'a:1'\n\
+               balance = 'power-of-two'\nretry-on = []\ntcp-keepalive = '1s'\ntcp-user-timeout = 'off'\n\
+               [[route]]\nupstream = { same = 1, other = 1 }\n";
+    let settings = loaded(top).settings;
+    for upstream in &settings.upstreams[..2] {
+        assert_eq!(upstream.balance, Balance::LeastConnections);
+        let statuses = vec![(503, 503)];
+        let retry = Retry { on_connect: false, on_reset: false, statuses, ..Retry::default() };
+        assert_eq!(upstream.retry, retry);
+        let limits = &upstream.limits;
+        assert_eq!((limits.tcp_keepalive, limits.tcp_user_timeout), (None, Some(Duration::from_secs(5))));
+    }
+    let other = &settings.upstreams[2];
+    assert_eq!(other.balance, Balance::PowerOfTwo);
+    assert_eq!(other.retry, Retry { on_connect: false, on_reset: false, ..Retry::default() });
+    let limits = &other.limits;
+    assert_eq!((limits.tcp_keepalive, limits.tcp_user_timeout), (Some(Duration::from_secs(1)), None));
+}
+
+#[test]
+fn what_is_short_stands_for_the_defaults() {
+    let upstream = |text: &str| {
+        let text = format!("[upstream.a]\nendpoints = 'a:1'\n{text}\n[[route]]\nupstream = 'a'\n");
+        loaded(&text).settings.upstreams.remove(0)
+    };
+    let of = |change: &dyn Fn(&mut UpstreamSettings)| {
+        let mut upstream = UpstreamSettings::new("a", vec![EndpointSettings::new("a:1".parse().unwrap())]);
+        change(&mut upstream);
+        upstream
+    };
+    let http = || ProbeAsk::Http(HttpProbe::new("/healthz"));
+    let sticky = || Sticky { cookie: "ringway-a".to_owned(), max_age: None, secure: false, secret: None };
+    let hash = Balance::ConsistentHash { by: HashBy::Url, load_max: Some(125) };
+    assert_eq!(upstream(""), of(&|_| {}));
+    assert_eq!(upstream("probe = 'tcp'"), of(&|one| one.probe = Some(Probe::new(ProbeAsk::Tcp))));
+    assert_eq!(upstream("probe = '/healthz'"), of(&|one| one.probe = Some(Probe::new(http()))));
+    assert_eq!(upstream("probe = { path = '/healthz' }"), of(&|one| one.probe = Some(Probe::new(http()))));
+    assert_eq!(upstream("sticky = true"), of(&|one| one.sticky = Some(sticky())));
+    assert_eq!(upstream("sticky = {}"), of(&|one| one.sticky = Some(sticky())));
+    assert_eq!(upstream("sticky = false"), of(&|_| {}));
+    assert_eq!(upstream("eject = true"), of(&|_| {}));
+    assert_eq!(upstream("eject = {}"), of(&|_| {}));
+    assert_eq!(upstream("eject = false"), of(&|one| one.ejection = None));
+    assert_eq!(upstream("breaker = true"), of(&|one| one.breaker = Some(Breaker::default())));
+    assert_eq!(upstream("breaker = {}"), of(&|one| one.breaker = Some(Breaker::default())));
+    assert_eq!(upstream("breaker = false"), of(&|_| {}));
+    assert_eq!(upstream("balance = 'consistent-hash'"), of(&|one| one.balance = hash.clone()));
+    // A bound beyond a default takes the default with it.
+    let long = upstream("eject = { time = '10m' }").ejection.unwrap();
+    assert_eq!((long.time, long.time_max), (Duration::from_secs(600), Duration::from_secs(600)));
+}
+
+#[test]
+fn flags_about_upstreams_take_the_place_of_what_stands_at_the_top() {
+    let text = "balance = 'consistent-hash'\n[upstream.a]\nendpoints = 'a:1'\nhash-by = 'client'\n\
+                [[route]]\nupstream = 'a'\n";
+    let by = |policy: &str| Options { balance: Some(policy.parse().unwrap()), ..Options::default() };
+    let hash = Balance::ConsistentHash { by: HashBy::Client, load_max: Some(125) };
+    assert_eq!(loaded(text).settings.upstreams[0].balance, hash);
+    let random = load_with(by("random"), text).unwrap();
+    assert_eq!(random.settings.upstreams[0].balance, Balance::Random);
+    let sticky =
+        text.replace("balance = 'consistent-hash'\n", "").replace("hash-by = 'client'", "sticky = true");
+    assert!(load_with(by("random"), &sticky).is_ok());
+    assert_eq!(
+        usage(by("consistent-hash"), &sticky),
+        "upstream `a` cannot be sticky beside consistent-hash: each says by itself where a client goes"
     );
 }
 

@@ -8,8 +8,8 @@ use super::files::check_name;
 use super::said::{CacheTable, Either, MirrorTable, RedirectTable, RespondTable, RouteSaid, UpstreamChoice};
 use super::upstreams;
 use crate::config::cache::{LIFETIME_MIN, LIFETIME_TOO_SHORT};
-use crate::config::options::Span;
 use crate::config::problem::Problem;
+use crate::config::quantity::Span;
 use crate::config::route::{
     Action, CacheRule, FieldEdits, FixedResponse, KeyQuery, Mirror, Rewrite, Split, SplitBy,
 };

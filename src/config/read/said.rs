@@ -3,13 +3,15 @@
 
 use ipnet::IpNet;
 
+use super::said_upstream::UpstreamSaid;
 use crate::config::keys::Kind;
 use crate::config::matching::{HostPattern, PathPattern, Pattern};
-use crate::config::options::{OPTIONS, OptionsSaid, Size, Span};
+use crate::config::options::{OPTIONS, OptionsSaid};
+use crate::config::quantity::{self, Bounded, Size, Span};
 use crate::config::route::{ForwardPath, SplitBy};
 use crate::config::table::{At, FromValue, List, Map, Reader, Value, tables, texts};
 use crate::config::template::Template;
-use crate::config::{EndpointAddress, ListenAddress, TrustedPeer};
+use crate::config::{ListenAddress, TrustedPeer};
 use crate::limits::WEIGHT_MAX;
 
 tables! {
@@ -36,6 +38,8 @@ tables! {
         /// Where it listens: `HOST:PORT`, port 0 for any that is free, or `unix:PATH`; one or several
         address: Vec<At<ListenAddress>>,
         trusted_proxy: Vec<TrustedPeer>,
+        /// Networks whose connections begin with a header of the PROXY protocol, or `unix`; one that does not is refused
+        proxy_protocol: Vec<TrustedPeer>,
         /// Largest request head, at most 64KiB-1
         max_head: Size,
         max_fields: usize,
@@ -46,28 +50,6 @@ tables! {
         keep_alive_timeout: Span,
         write_timeout: Span,
         tunnel_timeout: Span,
-    }
-
-    /// An upstream: endpoints that serve the same
-    UpstreamSaid = UPSTREAM "upstream" {
-        /// Where it is: `HOST:PORT` or `unix:PATH`, or a table with a weight
-        endpoints: Vec<At<EndpointSaid>>,
-        /// Send the endpoint's own name as Host, rather than the client's
-        upstream_host: bool,
-        connect_timeout: Span,
-        first_byte_timeout: Span,
-        upstream_timeout: Span,
-        pool_timeout: Span,
-        pool_size: usize,
-        retries: u32,
-    }
-
-    /// An endpoint with a weight
-    EndpointTable = ENDPOINT "endpoint" {
-        /// Where it is: `HOST:PORT` or `unix:PATH`
-        address: EndpointAddress,
-        /// Its share of the requests, compared with the others' [default: 1]
-        weight: Weight,
     }
 
     /// A page for an error
@@ -240,8 +222,6 @@ tables! {
     }
 }
 
-/// An endpoint, with or without a weight.
-pub(super) type EndpointSaid = Either<EndpointAddress, EndpointTable>;
 /// A file, or what would be in it.
 pub(super) type ErrorPageSaid = Either<String, PageTable>;
 /// Texts or parts, or whether there is anything.
@@ -261,8 +241,6 @@ pub(super) type CacheChoice = Either<bool, CacheTable>;
 /// All or none, or which.
 pub(super) type QueryKey = Either<bool, Either<Vec<At<String>>, ExceptTable>>;
 
-/// The weight of an endpoint.
-pub(super) type Weight = Bounded<1, { WEIGHT_MAX as u64 }>;
 /// The weight of an upstream.
 pub(super) type Share1000 = Bounded<0, { WEIGHT_MAX as u64 }>;
 /// The status of a response that a route gives.
@@ -273,7 +251,6 @@ pub(super) type ErrorStatus = Bounded<400, 599>;
 texts! {
     ListenAddress: Kind::Text("127.0.0.1:8080");
     TrustedPeer: Kind::Text("10.0.0.0/8");
-    EndpointAddress: Kind::Text("10.0.0.1:9001");
     HostPattern: Kind::Text("www.example.com");
     Pattern: Kind::Regex("^v[0-9]+$");
     Template: Kind::Template("{host}");
@@ -297,6 +274,7 @@ macro_rules! forms {
         }
     )*};
 }
+pub(super) use forms;
 
 forms! {
     /// All of a path.
@@ -310,44 +288,7 @@ forms! {
     /// A content with variables in it.
     Content(Template) = Kind::Template("ok\n"), Template::for_content;
     /// A share, in parts of ten thousand.
-    Share(u16) = Kind::Text("10%"), share;
-}
-
-/// Reads a share such as `10%` or `0.5%`.
-fn share(text: &str) -> Result<u16, String> {
-    let wrong = || format!("{text:?} is no share; shares are written like 10% or 0.25%, from 0.01% to 100%");
-    let number = text.strip_suffix('%').ok_or_else(wrong)?;
-    let (whole, parts) = number.split_once('.').unwrap_or((number, "0"));
-    let digits = |text: &str| !text.is_empty() && text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit());
-    if !digits(whole) || !digits(parts) || parts.len() > 2 {
-        return Err(wrong());
-    }
-    let hundredths = format!("{parts:0<2}");
-    match (whole.parse::<u16>(), hundredths.parse::<u16>()) {
-        (Ok(whole), Ok(hundredths)) if (1..=10_000).contains(&(whole * 100 + hundredths)) => {
-            Ok(whole * 100 + hundredths)
-        }
-        _ => Err(wrong()),
-    }
-}
-
-/// A number with bounds.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounded<const MIN: u64, const MAX: u64>(u64);
-
-impl<const MIN: u64, const MAX: u64> Bounded<MIN, MAX> {
-    /// The number, as a type that is large enough for the bounds.
-    pub(super) fn number<T: TryFrom<u64> + Default>(self) -> T {
-        T::try_from(self.0).unwrap_or_default()
-    }
-}
-
-impl<const MIN: u64, const MAX: u64> FromValue for Bounded<MIN, MAX> {
-    const KIND: &'static Kind = &Kind::Integer { min: MIN, max: MAX };
-
-    fn read(value: Value<'_>, reader: &Reader<'_>) -> Option<Self> {
-        reader.integer(value, Self::KIND).map(Bounded)
-    }
+    Share(u16) = Kind::Text("10%"), quantity::share;
 }
 
 /// The status of a redirect.
@@ -396,24 +337,5 @@ impl<T: FromValue> FromValue for Box<T> {
 
     fn read(value: Value<'_>, reader: &Reader<'_>) -> Option<Box<T>> {
         T::read(value, reader).map(Box::new)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::share;
-
-    #[test]
-    fn shares_are_counted_in_ten_thousandths() {
-        for (text, want) in
-            [("10%", 1000), ("100%", 10_000), ("0.5%", 50), ("0.25%", 25), ("0.01%", 1), ("99.99%", 9999)]
-        {
-            assert_eq!(share(text), Ok(want), "{text}");
-        }
-        for text in
-            ["", "%", "10", "0%", "0.00%", "100.01%", "101%", "1000%", "-1%", "1.%", ".5%", "0.001%", "1e1%"]
-        {
-            assert!(share(text).is_err(), "{text}");
-        }
     }
 }
