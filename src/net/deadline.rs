@@ -42,6 +42,11 @@ impl Ticks {
         now.saturating_add(self.0).saturating_add(1)
     }
 
+    /// What is left of it at the tick `now`, if it began at another.
+    pub(crate) fn left(self, began: u32, now: u32) -> Ticks {
+        Ticks(self.0.saturating_sub(now.saturating_sub(began)))
+    }
+
     /// What is left after `other`.
     pub(crate) fn saturating_sub(self, other: Ticks) -> Ticks {
         Ticks(self.0.saturating_sub(other.0))
@@ -177,6 +182,11 @@ impl Watch {
         self.entry(|entry| entry.write.set(self.at(limit)));
     }
 
+    /// What is being written must not go on: both directions end now.
+    pub(crate) fn expire_write(&self) {
+        self.entry(Entry::expire_write);
+    }
+
     /// Reading has no deadline.
     pub(crate) fn clear_read(&self) {
         self.entry(|entry| entry.read.set(NEVER));
@@ -242,6 +252,13 @@ mod tests {
         assert_eq!(Ticks::of(Duration::from_millis(1)), Ticks(1));
         assert_eq!(Ticks::of(Duration::from_millis(101)), Ticks(2));
         assert_eq!(Ticks::of(Duration::MAX), Ticks(u32::MAX / 2));
+    }
+
+    #[test]
+    fn a_span_is_used_up_tick_by_tick() {
+        assert_eq!(Ticks(5).left(10, 10), Ticks(5));
+        assert_eq!(Ticks(5).left(10, 13), Ticks(2));
+        assert_eq!(Ticks(5).left(10, 99), Ticks(0));
     }
 
     #[test]

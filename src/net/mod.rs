@@ -5,8 +5,11 @@
 
 pub(crate) mod buffer;
 pub(crate) mod deadline;
+#[doc(hidden)]
+pub mod fuzz_preamble;
 pub(crate) mod listener;
 pub(crate) mod parking;
+pub(crate) mod preamble;
 pub(crate) mod stream;
 pub(crate) mod sys;
 

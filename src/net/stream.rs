@@ -6,13 +6,14 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::io::{OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
+use socket2::{SockRef, TcpKeepalive};
 
 use super::buffer::Buffer;
 use super::sys::{self, Direction};
@@ -137,6 +138,35 @@ impl Sink {
     }
 }
 
+/// What is set on a TCP connection that is opened.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TcpOptions {
+    /// After so long without traffic the peer is asked whether it is still there.
+    pub(crate) keepalive: Option<Duration>,
+    /// What was sent may stay unacknowledged for so long.
+    pub(crate) user_timeout: Option<Duration>,
+}
+
+impl TcpOptions {
+    fn set(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let socket = SockRef::from(&fd);
+        if let Some(time) = self.keepalive {
+            // A peer that is gone is found after twice the time.
+            let again = (time / KEEPALIVE_PROBES).max(Duration::from_secs(1));
+            let keepalive =
+                TcpKeepalive::new().with_time(time).with_interval(again).with_retries(KEEPALIVE_PROBES);
+            socket.set_tcp_keepalive(&keepalive)?;
+        }
+        if self.user_timeout.is_some() {
+            socket.set_tcp_user_timeout(self.user_timeout)?;
+        }
+        Ok(())
+    }
+}
+
+/// Questions without an answer after which a connection is broken.
+const KEEPALIVE_PROBES: u32 = 5;
+
 impl Socket {
     /// Makes an accepted descriptor ready for use on this core.
     ///
@@ -150,10 +180,27 @@ impl Socket {
     ///
     /// # Errors
     /// What the kernel says: refused, unreachable, out of descriptors.
-    pub(crate) async fn connect(address: SocketAddr) -> io::Result<Socket> {
+    pub(crate) async fn connect(address: SocketAddr, options: &TcpOptions) -> io::Result<Socket> {
         let stream = TcpStream::connect_addr(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Socket::new(stream))
+        let socket = Socket::new(stream);
+        options.set(socket.sink.borrow_fd())?;
+        Ok(socket)
+    }
+
+    /// Takes a connection that another core had, with whichever driver.
+    ///
+    /// # Errors
+    /// The driver could not take it.
+    pub(crate) fn take_over(fd: OwnedFd) -> io::Result<Socket> {
+        // See `sys::accept`.
+        rustix::io::ioctl_fionbio(&fd, monoio::utils::is_legacy())?;
+        Socket::from_fd(fd)
+    }
+
+    /// Whether a connection that belongs to no core is open and nothing has come.
+    pub(crate) fn is_quiet_at_rest(fd: &OwnedFd) -> bool {
+        sys::is_quiet(fd.as_fd())
     }
 
     /// Connects to a Unix socket. Where as many connections wait there as may, the kernel has no way to wait
@@ -180,6 +227,12 @@ impl Socket {
     fn new(stream: TcpStream) -> Socket {
         let (source, sink) = stream.into_split();
         Socket { source: Source(source), sink: Sink(sink) }
+    }
+
+    /// The address of this end; none for a Unix socket.
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+        let address = rustix::net::getsockname(self.sink.borrow_fd()).ok()?;
+        SocketAddr::try_from(address).ok()
     }
 
     /// The descriptor.

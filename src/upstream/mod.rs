@@ -1,20 +1,30 @@
-//! Upstreams: which endpoint a request goes to, whether it may be sent again, and the connections
-//! that wait to be used.
+//! Upstreams: which endpoint a request goes to, how endpoints are, whether a request may be sent again, and the
+//! connections that wait to be used.
 //!
 //! ```text
-//!   Upstream (of a core and a configuration)      Node (of a core; outlives configurations)
-//!     name, limits, turns by weight   ──has──▶      addresses, idle connections, last failure
-//!                                                     ▲
-//!                                     Connection ─────┘  goes back to the node that it came from
+//!   control side                     each core
+//!   Roster (of the process)  ──▶     Upstream (of a configuration)        Node (outlives configurations)
+//!     members: address, share,         name, limits, chooser   ──has──▶     addresses, idle connections,
+//!     standing; breaker; ring                                               requests in flight, tally
+//!        ▲                                                                    ▲    │
+//!        └──────────────────── tallies: what succeeded, what failed ─────────│────┘
+//!                                                        Connection ──────────┘  goes back where it came from
 //! ```
 //!
-//! `balance` and `retry` are pure, and so is what stands here; `pool`, `group` and `connect` do I/O.
+//! `balance`, `health`, `retry`, `sticky` and `roster` are pure, and so is what stands here; `shared` is what all cores
+//! have in common; `lineup`, `pool`, `slot`, `group` and `connect` belong to one core, and do I/O.
 
 pub mod balance;
 pub(crate) mod connect;
 pub(crate) mod group;
+pub mod health;
+mod lineup;
 pub(crate) mod pool;
 pub mod retry;
+pub mod roster;
+pub mod shared;
+pub(crate) mod slot;
+pub mod sticky;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -22,32 +32,24 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::EndpointAddress;
+use crate::http::point::point_of;
 pub(crate) use connect::Connection;
-pub(crate) use group::{Nodes, Upstream};
-pub(crate) use pool::Node;
+pub(crate) use group::{Nodes, Unavailable, Upstream};
+pub(crate) use pool::{Node, NodeReport};
+pub use roster::{BreakerState, Member, Roster, Standing};
 
-/// Which endpoint: the name of its upstream, and its address as configured. The same server in two
-/// upstreams is two endpoints, for each has limits and a pool of its own.
+/// Which endpoint: the name of its upstream, and its address. The same server in two upstreams is two endpoints, for
+/// each has limits and a pool of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EndpointKey {
     /// The upstream's name.
     pub upstream: Arc<str>,
-    /// Where it is, as configured.
-    pub address: EndpointAddress,
-}
-
-/// What an endpoint's name stands for at a time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Which one.
-    pub key: EndpointKey,
-    /// The addresses that its name resolves to, in the order in which they are tried; none while it does
-    /// not resolve.
-    pub addresses: Vec<Address>,
+    /// Where it is.
+    pub address: Address,
 }
 
 /// What can be connected to: `10.0.0.1:9001`, `[::1]:80`, `unix:/run/app.sock`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Address {
     /// An address and a port.
     Ip(SocketAddr),
@@ -61,7 +63,13 @@ impl Address {
         match configured {
             EndpointAddress::Tcp(host, port) => host.with_port(*port).map(Address::Ip),
             EndpointAddress::Unix(path) => Some(Address::Unix(Arc::from(path.as_path()))),
+            EndpointAddress::Srv(_) | EndpointAddress::File(_) => None,
         }
+    }
+
+    /// A number that stands for the address: the same in all processes, and hardly ever that of another.
+    pub fn id(&self) -> u64 {
+        point_of(self.to_string().as_bytes())
     }
 }
 
