@@ -11,6 +11,8 @@
 //! leave it.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use std::time::Duration;
 
 use super::listen::{self, Opened};
 use super::listening::SocketId;
-use super::resolve::{self, Resolver};
+use super::upkeep::{self, Upkeep};
 use super::worker::Handle;
 use super::{Event, Order, ReadAgain, RunError, purge, spawn};
 use crate::clock::Clock;
@@ -27,7 +29,7 @@ use crate::config::route::KeyQuery;
 use crate::config::{ListenAddress, Settings};
 use crate::proxy::Blueprint;
 use crate::route::key;
-use crate::upstream::Endpoint;
+use crate::upstream::Roster;
 
 /// How long a reload waits for the cores. One that takes longer gets the configuration all the same, as soon as
 /// it listens again.
@@ -40,8 +42,8 @@ const END_TIME: Duration = Duration::from_secs(3);
 /// What one worker gets of a configuration.
 pub(super) struct Part {
     pub(super) blueprint: Arc<Blueprint>,
-    /// The addresses of names.
-    pub(super) endpoints: Arc<[Endpoint]>,
+    /// The endpoints of all upstreams.
+    pub(super) rosters: Arc<[Arc<Roster>]>,
     /// The sockets to listen on, each with the name of its listener.
     pub(super) wanted: Arc<[(SocketId, String)]>,
     /// Those of them that the worker does not have yet.
@@ -64,8 +66,10 @@ pub(super) struct Configurator {
     started: Settings,
     bound: Vec<Bound>,
     next_id: SocketId,
-    resolver: Resolver,
+    upkeep: Upkeep,
     workers: usize,
+    /// What cookies are signed with where nothing else is said: it lasts as long as the process.
+    secret: String,
     /// How long it waits for them.
     cores_time: Duration,
     /// What cores have been given. It is taken apart here, when the last of them has let go of it.
@@ -110,13 +114,14 @@ impl Configurator {
     pub(super) fn begin(
         settings: Settings,
         workers: usize,
-        events: &flume::Sender<Event>,
+        upkeep: Upkeep,
     ) -> Result<Configurator, RunError> {
         let mut configurator = Configurator {
             bound: Vec::new(),
             next_id: 0,
-            resolver: Resolver::new(events.clone()),
+            upkeep,
             workers,
+            secret: secret()?,
             cores_time: CORES_TIME,
             given: Vec::new(),
             counts: Arc::default(),
@@ -247,14 +252,20 @@ impl Configurator {
         Ok(added)
     }
 
+    /// The configuration in force, with what signs the cookies of sticky sessions where it does not say.
+    fn signed(&self) -> Settings {
+        let mut settings = self.settings.clone();
+        for sticky in settings.upstreams.iter_mut().filter_map(|upstream| upstream.sticky.as_mut()) {
+            sticky.secret.get_or_insert_with(|| self.secret.clone());
+        }
+        settings
+    }
+
     /// What each worker gets of the configuration in force.
     pub(super) fn parts(&mut self, on_note: &mut impl FnMut(&str)) -> Vec<Part> {
-        let names = resolve::names(&self.settings.upstreams);
-        let endpoints = self.resolver.resolve_now(&names, resolve::FIRST_ANSWER, on_note);
-        self.resolver.watch(&names);
-        let endpoints: Arc<[Endpoint]> = endpoints.into();
+        let rosters = self.upkeep.adopt(&self.settings, upkeep::FIRST_ANSWER, on_note);
         let wanted: Arc<[_]> = self.bound.iter().map(|bound| (bound.id, bound.listener.clone())).collect();
-        let blueprint = Blueprint::new(&self.settings);
+        let blueprint = Blueprint::new(&self.signed());
         for bound in &self.bound {
             if let Err(error) = bound.opened.listen() {
                 on_note(&error.to_string());
@@ -269,7 +280,7 @@ impl Configurator {
                 Part {
                     new: new.collect(),
                     blueprint: Arc::new(blueprint.clone()),
-                    endpoints: endpoints.clone(),
+                    rosters: rosters.clone(),
                     wanted: wanted.clone(),
                 }
             })
@@ -277,6 +288,14 @@ impl Configurator {
         self.given.extend(parts.iter().map(|part| part.blueprint.clone()));
         parts
     }
+}
+
+/// A secret that nobody guesses.
+fn secret() -> Result<String, RunError> {
+    let mut bytes = [0; 32];
+    let read = File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes));
+    read.map_err(|error| RunError::Failed(format!("cannot read /dev/urandom: {error}")))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Who waits to hear how a reload went.

@@ -21,7 +21,8 @@ fn settings(listeners: &[(&str, &str)]) -> Settings {
 /// What is in force at first, for so many workers that take what they get at the start.
 fn begun(settings: Settings, workers: usize) -> Configurator {
     let (events, _) = flume::unbounded();
-    let mut configurator = Configurator::begin(settings, workers, &events).unwrap();
+    let mut configurator =
+        Configurator::begin(settings, workers, Upkeep::start(events, workers).unwrap()).unwrap();
     let _ = configurator.parts(&mut |_| {});
     Configurator { cores_time: Duration::from_millis(200), ..configurator }
 }

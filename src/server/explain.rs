@@ -29,7 +29,7 @@ pub(crate) fn by_settings(settings: &Settings, question: &Question) -> Result<Ac
     let store = shared.map(|shared| Store::new(shared, 0, 0));
     let blueprint = Arc::new(Blueprint::new(settings));
     // A core that no client ever reaches.
-    let core = Core::new(0, blueprint, &[], settings.access_log, store)
+    let core = Core::new((0, 1), blueprint, &[], settings.access_log, store, Box::new(drop))
         .map_err(|error| RunError::Failed(format!("cannot explain anything: {error}")))?;
     let explained = explain(&Rc::new(core), question, View::Configured).map_err(RunError::Usage)?;
     Ok(explained.account)

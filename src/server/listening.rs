@@ -177,7 +177,12 @@ type Known = (Option<SocketAddr>, Rc<Inlet>);
 fn begin(core: &Rc<Core>, fd: OwnedFd, known: Known, events: &Rc<flume::Sender<Event>>) {
     core.counters.accepted.increment();
     core.connection_opened();
-    serve(core, fd, known, events);
+    let (peer, inlet) = known;
+    if inlet.introduces(peer.map(|peer| peer.ip())) {
+        let exchanges = proxy::serve_introduced(core.clone(), fd, peer, inlet);
+        return spawn_guarded(core, peer, events, exchanges);
+    }
+    serve(core, fd, (peer, inlet), events);
 }
 
 fn serve(core: &Rc<Core>, fd: OwnedFd, (peer, inlet): Known, events: &Rc<flume::Sender<Event>>) {
@@ -220,7 +225,9 @@ mod tests {
             let settings = Settings::for_tests();
             let panics = runtime.block_on(async {
                 let blueprint = Arc::new(Blueprint::new(&settings));
-                let core = Rc::new(Core::new(0, blueprint, &[], settings.access_log, None).unwrap());
+                let core = Rc::new(
+                    Core::new((0, 1), blueprint, &[], settings.access_log, None, Box::new(drop)).unwrap(),
+                );
                 let events = Rc::new(sender);
                 let peer = Some(SocketAddr::from(([192, 0, 2, 1], 7)));
                 let (done, waits) = flume::bounded(1);
@@ -254,7 +261,9 @@ mod tests {
                 (0..WAITING).map(|_| TcpStream::connect(address).unwrap()).collect();
             runtime.block_on(async {
                 let blueprint = Arc::new(Blueprint::new(&settings));
-                let core = Rc::new(Core::new(0, blueprint, &[], settings.access_log, None).unwrap());
+                let core = Rc::new(
+                    Core::new((0, 1), blueprint, &[], settings.access_log, None, Box::new(drop)).unwrap(),
+                );
                 let mut listening = Listening::new(core.clone(), events, nonblocking);
                 let wanted = [(7, settings.listeners[0].name.clone())];
                 listening.follow(&core.snapshot(), &wanted, vec![(7, socket.into())]).unwrap();

@@ -3,10 +3,11 @@
 //!
 //! ```text
 //!   control (main thread)                      worker × N (pinned, one runtime each)
-//!     signals, name look-ups, notes   ◀──flume──  notes, the end
-//!                                      ──flume──▶ configurations, drain, addresses, purges
+//!     signals, notes                   ◀──flume──  notes, tallies, the end
+//!                                      ──flume──▶ configurations, drain, rosters, purges
 //!   log thread: standard output        ◀──flume──  batches of lines
 //!   admin thread: orders from outside
+//!   upkeep thread: look-ups, probes, how endpoints stand
 //!   reload thread: reads, checks and hands out configurations
 //! ```
 
@@ -20,22 +21,24 @@ mod listening;
 mod log;
 mod purge;
 mod report;
-mod resolve;
 pub(crate) mod setup;
 mod socket;
+mod upkeep;
 mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::configure::{Configurator, NotReloaded, Reloaded, Reloading};
+use self::upkeep::Upkeep;
 use crate::cache::purge::{Purge, Round};
 use crate::config::route::KeyQuery;
 use crate::config::{ListenAddress, Settings};
 use crate::net::sys;
 use crate::observe::Totals;
 use crate::proxy::explain::{Account, Question};
-use crate::upstream::Endpoint;
+use crate::upstream::Roster;
+use crate::upstream::health::Tally;
 
 /// Why a run ended that should not have, in one line that names the cause and the cure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,8 +93,10 @@ enum Event {
     Reload { done: Option<flume::Sender<Result<Reloaded, NotReloaded>>> },
     /// Another configuration is in force, by which a drain has this long, and keys are made like this.
     Reconfigured { drain: Duration, queries: Arc<[KeyQuery]> },
-    /// Endpoints have other addresses now: those that are named.
-    Addresses(Vec<Endpoint>),
+    /// Upstreams have other endpoints now, or these stand differently.
+    Rosters(Arc<[Arc<Roster>]>),
+    /// What a core has seen of endpoints.
+    Tallies(Vec<Tally>),
     /// A worker has started.
     Started(driver::InUse),
     /// A worker has ended, with its counts or with why it failed.
@@ -106,8 +111,8 @@ enum Order {
     Drain(Duration),
     /// End now, and leave nothing that could be taken for whole.
     Cut,
-    /// Use these addresses from now on.
-    Addresses(Arc<[Endpoint]>),
+    /// Use these endpoints from now on.
+    Rosters(Arc<[Arc<Roster>]>),
     /// Remove what is meant in this round, and tell `done` how many responses that were.
     Purge { purge: Arc<Purge>, round: Round, done: flume::Sender<u64> },
     /// Tell `done` what there is to tell.
@@ -140,14 +145,15 @@ pub fn run(
     let (events, inbox) = flume::unbounded();
     // Without it a signal to reload would end a proxy that is about to start.
     events_on_signals(&events)?;
-    let mut configurator = Configurator::begin(settings.clone(), cores.len(), &events)?;
+    let upkeep = Upkeep::start(events.clone(), cores.len())?;
+    let mut configurator = Configurator::begin(settings.clone(), cores.len(), upkeep.clone())?;
     let (listening, reloads) = (configurator.listening(), configurator.counts());
     let door = admin::open(&settings.admin, &mut on_note)?;
     let parts = configurator.parts(&mut on_note);
     let log = log::start(settings.access_log);
     let workers = worker::start_all(settings, &cores, parts, &events, log.sender())?;
 
-    let (in_use, again) = wait_for_start(&inbox, &workers, &mut on_note)?;
+    let (in_use, again) = wait_for_start(&inbox, &workers, &upkeep, &mut on_note)?;
     let reloading = configurator.attend(workers.clone(), read_again, events.clone())?;
     if again {
         reloading.ask(None);
@@ -165,11 +171,12 @@ pub fn run(
         driver: started.driver.clone(),
         cache_bytes_max: settings.cache.as_ref().map(|cache| cache.bytes),
         reloads,
+        upkeep: upkeep.clone(),
     };
     let admin = door.map(|door| door.serve(facts, events)).transpose()?;
     on_start(&started);
     let changing = (settings.drain, configure::key_queries(settings));
-    let totals = control(&inbox, &workers, (admin, reloading), changing, &mut on_note)?;
+    let totals = control(&inbox, &workers, (admin, reloading), &upkeep, changing, &mut on_note)?;
     log.finish();
     Ok(totals)
 }
@@ -178,6 +185,7 @@ pub fn run(
 fn wait_for_start(
     inbox: &flume::Receiver<Event>,
     workers: &[worker::Handle],
+    upkeep: &Upkeep,
     on_note: &mut impl FnMut(&str),
 ) -> Result<(driver::InUse, bool), RunError> {
     let (mut in_use, mut again) = (None, false);
@@ -192,7 +200,8 @@ fn wait_for_start(
             Ok(Event::Ended(Err(why))) => return Err(RunError::Failed(why)),
             Ok(Event::Note(note)) => on_note(&note),
             Ok(Event::Stop) => return Err(RunError::Failed("stopped before it had started".to_owned())),
-            Ok(Event::Addresses(changed)) => tell_addresses(workers, changed),
+            Ok(Event::Rosters(changed)) => tell_rosters(workers, &changed),
+            Ok(Event::Tallies(tallies)) => upkeep.hear(tallies),
             Ok(Event::Reload { .. }) => again = true,
             Ok(_) => {}
             Err(_) => break,
@@ -206,6 +215,7 @@ fn control(
     inbox: &flume::Receiver<Event>,
     workers: &[worker::Handle],
     (mut admin, mut reloading): (Option<admin::Open>, Reloading),
+    upkeep: &Upkeep,
     mut changing: (Duration, Arc<[KeyQuery]>),
     on_note: &mut impl FnMut(&str),
 ) -> Result<Totals, RunError> {
@@ -235,7 +245,8 @@ fn control(
             Ok(Event::Note(note)) => on_note(&note),
             Ok(Event::Reload { done }) => reloading.ask(done),
             Ok(Event::Reconfigured { drain, queries }) => changing = (drain, queries),
-            Ok(Event::Addresses(changed)) => tell_addresses(workers, changed),
+            Ok(Event::Rosters(changed)) => tell_rosters(workers, &changed),
+            Ok(Event::Tallies(tallies)) => upkeep.hear(tallies),
             Ok(Event::Purge { purge, done }) => purge::start(workers, purge, &changing.1, done),
             Ok(Event::Report { done }) => report::start(workers, done),
             Ok(Event::Explain { question, done }) => explain::start(workers, question, done),
@@ -251,9 +262,8 @@ fn control(
     Ok(totals)
 }
 
-fn tell_addresses(workers: &[worker::Handle], changed: Vec<Endpoint>) {
-    let changed: Arc<[Endpoint]> = changed.into();
-    workers.iter().for_each(|worker| worker.tell(Order::Addresses(changed.clone())));
+fn tell_rosters(workers: &[worker::Handle], changed: &Arc<[Arc<Roster>]>) {
+    workers.iter().for_each(|worker| worker.tell(Order::Rosters(changed.clone())));
 }
 
 /// Turns signals into events: SIGTERM and SIGINT stop the proxy, SIGHUP has it read its configuration again.

@@ -6,6 +6,7 @@ use super::worker::Handle;
 use super::{Order, purge, spawn};
 use crate::clock::Clock;
 use crate::observe::Totals;
+use crate::upstream::NodeReport;
 
 /// How long all cores may take together.
 const REPORT_TIME: Duration = Duration::from_secs(2);
@@ -15,6 +16,8 @@ const REPORT_TIME: Duration = Duration::from_secs(2);
 pub(super) struct Report {
     /// What it has counted.
     pub(super) totals: Totals,
+    /// How its endpoints are.
+    pub(super) nodes: Vec<NodeReport>,
     /// Client connections that are open.
     pub(super) connections: usize,
     /// Bytes that the cache holds, over all cores.

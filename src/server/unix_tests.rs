@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::configure::Configurator;
+use super::upkeep::Upkeep;
 use super::{Event, Order, cores, worker};
 use crate::config::{DriverChoice, EndpointSettings, ListenAddress, Settings, TrustedPeer};
 use crate::observe::{Format, Totals};
@@ -47,7 +48,12 @@ impl Running {
         let chosen = cores::choose(settings.cores, &mut |_| {}).unwrap();
         let (events, heard) = flume::unbounded();
         let (lines, log) = flume::unbounded();
-        let mut configurator = Configurator::begin(settings.clone(), chosen.len(), &events).unwrap();
+        let mut configurator = Configurator::begin(
+            settings.clone(),
+            chosen.len(),
+            Upkeep::start(events.clone(), chosen.len()).unwrap(),
+        )
+        .unwrap();
         let parts = configurator.parts(&mut |_| {});
         let workers = worker::start_all(settings, &chosen, parts, &events, Some(lines)).unwrap();
         for _ in &workers {
@@ -133,7 +139,7 @@ fn settings(driver: DriverChoice, at: &Place, endpoints: &[(&Place, u32)]) -> Se
     settings.listeners[0].addresses = vec![ListenAddress::Unix(at.0.clone())];
     let endpoint = |(place, weight): &(&Place, u32)| {
         let address = format!("unix:{}", place.0.display()).parse().unwrap();
-        EndpointSettings { address, weight: *weight }
+        EndpointSettings { weight: *weight, ..EndpointSettings::new(address) }
     };
     settings.upstreams[0].endpoints = endpoints.iter().map(endpoint).collect();
     settings

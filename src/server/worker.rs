@@ -55,6 +55,7 @@ impl Handle {
 /// What a worker needs to start.
 struct Setup {
     place: usize,
+    workers: usize,
     core: CoreId,
     driver: DriverChoice,
     log_format: Format,
@@ -83,6 +84,7 @@ pub(super) fn start_all(
             let (orders, inbox) = flume::unbounded();
             let setup = Setup {
                 place,
+                workers: cores.len(),
                 core,
                 driver: settings.driver,
                 log_format: settings.access_log,
@@ -116,8 +118,13 @@ fn run(setup: Setup) -> Result<Totals, String> {
     let nonblocking = runtime.is_epoll();
     runtime.block_on(async {
         let store = setup.cache.map(|shared| Store::new(shared, place, Clock::default().unix_millis()));
-        let Part { blueprint, endpoints, wanted, new } = setup.first;
-        let core = Core::new(place, blueprint, &endpoints, setup.log_format, store).map_err(fail)?;
+        let Part { blueprint, rosters, wanted, new } = setup.first;
+        let tell = {
+            let events = events.clone();
+            Box::new(move |tallies| drop(events.send(Event::Tallies(tallies))))
+        };
+        let place = (place, setup.workers);
+        let core = Core::new(place, blueprint, &rosters, setup.log_format, store, tell).map_err(fail)?;
         let core = Rc::new(core);
         let mut listening = Listening::new(core.clone(), events.clone(), nonblocking);
         listening.follow(&core.snapshot(), &wanted, new).map_err(fail)?;
@@ -148,15 +155,15 @@ async fn obey(
     while let Ok(order) = orders.recv_async().await {
         match order {
             Order::Configure(part, done) => {
-                let Part { blueprint, endpoints, wanted, new } = *part;
-                let snapshot = core.configure(blueprint, &endpoints);
+                let Part { blueprint, rosters, wanted, new } = *part;
+                let snapshot = core.configure(blueprint, &rosters);
                 if let Err(error) = listening.follow(&snapshot, &wanted, new) {
                     let _ = events.send(Event::Note(format!("a worker cannot listen: {error}")));
                 }
                 listening.leave().await;
                 let _ = done.send(());
             }
-            Order::Addresses(changed) => core.nodes.set_addresses(&changed),
+            Order::Rosters(changed) => core.nodes.follow(&changed),
             Order::Purge { purge, round, done } => purge_here(core, &purge, round, &done).await,
             Order::Report { done } => drop(done.send(report(core))),
             Order::Explain { question, done } => drop(done.send(explain_here(core, &question))),
@@ -169,7 +176,8 @@ async fn obey(
 
 /// What there is to tell of this core.
 fn report(core: &Core) -> Report {
-    let mut report = Report { connections: core.connections(), ..Report::default() };
+    let mut report =
+        Report { connections: core.connections(), nodes: core.nodes.report(), ..Report::default() };
     report.totals.add(&core.counters);
     if let Some(store) = &core.store {
         report.cache_bytes = store.held();
@@ -215,6 +223,7 @@ async fn stop(
             Ok(Order::Cut) => break,
             // What is in flight may still be answered from the cache.
             Ok(Order::Purge { purge, round, done }) => purge_here(core, &purge, round, &done).await,
+            Ok(Order::Rosters(changed)) => core.nodes.follow(&changed),
             _ => {}
         }
         monoio::time::sleep(DRAIN_STEP).await;

@@ -1,19 +1,24 @@
 //! From a request to the admin endpoint to its answer.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
 
 use super::gate::{Caller, Denied, Gate};
+use super::upstreams::{
+    DRAIN, DrainAnswer, DrainRequest, DrainedEndpoint, RESTORE, UPSTREAMS, UpstreamsAnswer,
+};
 use super::wire::{
     CLEAR, CONTENT_BYTES_MAX, CacheStatus, EXPLAIN, Failed, MirrorStatus, PURGE, PurgeRequest, Purged,
-    RELOAD, ReloadAnswer, ReloadStatus, STATUS, Status, WorkerStatus,
+    RELOAD, ReloadAnswer, ReloadStatus, RequestStatus, STATUS, Status, WorkerStatus,
 };
 use super::{Event, Facts};
 use crate::cache::purge::Purge;
@@ -22,6 +27,8 @@ use crate::observe::Totals;
 use crate::proxy::explain::Account;
 use crate::server::configure::NotReloaded;
 use crate::server::report::Report;
+use crate::server::upkeep::{NotDrained, Silent};
+use crate::upstream::NodeReport;
 
 /// How long the content of a request may take.
 const CONTENT_TIME: Duration = Duration::from_secs(3);
@@ -56,8 +63,8 @@ impl Desk {
         }
         let path = request.uri().path().to_owned();
         let allowed = match &*path {
-            STATUS => "GET",
-            CLEAR | PURGE | RELOAD | EXPLAIN => "POST",
+            STATUS | UPSTREAMS => "GET",
+            CLEAR | PURGE | RELOAD | EXPLAIN | DRAIN | RESTORE => "POST",
             _ => return Ok(failure(Failure(StatusCode::NOT_FOUND, format!("there is no {path}")))),
         };
         if request.method().as_str() != allowed {
@@ -66,20 +73,14 @@ impl Desk {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
             return Ok(response);
         }
-        Ok(match request.method() == Method::GET {
-            true => json(StatusCode::OK, &self.status().await),
-            false if path == RELOAD => match self.reload().await {
-                Ok(reloaded) => json(StatusCode::OK, &reloaded),
-                Err(why) => failure(why),
-            },
-            false if path == EXPLAIN => match self.explain(request).await {
-                Ok(account) => json(StatusCode::OK, &account),
-                Err(why) => failure(why),
-            },
-            false => match self.purge(request, &path).await {
-                Ok(purged) => json(StatusCode::OK, &purged),
-                Err(why) => failure(why),
-            },
+        Ok(match &*path {
+            STATUS => json(StatusCode::OK, &self.status().await),
+            UPSTREAMS => answer(self.upstreams().await),
+            RELOAD => answer(self.reload().await),
+            EXPLAIN => answer(self.explain(request).await),
+            DRAIN => answer(self.drain(request, true).await),
+            RESTORE => answer(self.drain(request, false).await),
+            _ => answer(self.purge(request, &path).await),
         })
     }
 
@@ -112,6 +113,7 @@ impl Desk {
 
     async fn status(&self) -> Status<'_> {
         let reports = self.reports().await;
+        let listing = self.facts.upkeep.list().await;
         let worker = |(report, &core): (&Report, &usize)| WorkerStatus {
             core,
             connections: report.connections,
@@ -131,6 +133,8 @@ impl Desk {
                 sent: reports.iter().map(|report| report.totals.mirrored).sum(),
                 skipped: reports.iter().map(|report| report.totals.mirror_skipped).sum(),
             }),
+            requests: reports.as_deref().map(|reports| RequestStatus::of(&totals(reports))),
+            upkeep: listing.ok().map(|listing| listing.counted),
             refused: self.refused.load(Ordering::Relaxed),
             workers: reports
                 .as_deref()
@@ -152,10 +156,60 @@ impl Desk {
         let bad = |why: String| Failure(StatusCode::BAD_REQUEST, why);
         let question = serde_json::from_slice(&content).map_err(|error| bad(error.to_string()))?;
         let (done, account) = flume::bounded(1);
-        let stopping = || Failure(StatusCode::SERVICE_UNAVAILABLE, "the proxy is stopping".to_owned());
         self.events.send(Event::Explain { question, done }).map_err(|_| stopping())?;
         let silent = || Failure(StatusCode::GATEWAY_TIMEOUT, "no core has answered in time".to_owned());
         account.recv_async().await.map_err(|_| silent())?.map_err(bad)
+    }
+
+    /// All upstreams, with what the cores say of their endpoints.
+    async fn upstreams(&self) -> Result<UpstreamsAnswer, Failure> {
+        let mut upstreams = self.facts.upkeep.list().await.map_err(unanswered)?.upstreams;
+        let Some(nodes) = self.nodes().await else { return Ok(UpstreamsAnswer { upstreams }) };
+        for upstream in &mut upstreams {
+            for endpoint in &mut upstream.endpoints {
+                let counts = counts(&nodes, &upstream.name, &endpoint.address);
+                endpoint.in_flight = Some(counts.in_flight);
+                endpoint.idle = Some(counts.idle);
+                endpoint.requests = Some(counts.requests);
+                endpoint.failures = Some(counts.failures);
+            }
+        }
+        Ok(UpstreamsAnswer { upstreams })
+    }
+
+    /// Has an endpoint get no more requests, or again.
+    async fn drain(&self, request: Request<Incoming>, drained: bool) -> Result<DrainAnswer, Failure> {
+        let content = read(request.into_body()).await?;
+        let order = DrainRequest::read(&content).map_err(|why| Failure(StatusCode::BAD_REQUEST, why))?;
+        let result = self.facts.upkeep.drain(order, drained).await.map_err(unanswered)?;
+        let met = result.map_err(|why| match why {
+            NotDrained::Unknown(why) => Failure(StatusCode::NOT_FOUND, why),
+            NotDrained::Several(why) => Failure(StatusCode::CONFLICT, why),
+        })?;
+        // The cores hear of the order before they hear this question.
+        let nodes = self.nodes().await;
+        let told = |drained: crate::server::upkeep::Drained| {
+            let address = drained.address.to_string();
+            let counts = nodes.as_ref().map(|nodes| counts(nodes, &drained.upstream, &address));
+            DrainedEndpoint {
+                upstream: drained.upstream,
+                address,
+                changed: drained.changed,
+                in_flight: counts.map(|counts| counts.in_flight),
+            }
+        };
+        Ok(DrainAnswer { endpoints: met.into_iter().map(told).collect() })
+    }
+
+    /// What the cores say of endpoints, all together; none if one of them does not answer.
+    async fn nodes(&self) -> Option<HashMap<(Arc<str>, String), NodeCounts>> {
+        let reports = self.reports().await?;
+        let mut nodes: HashMap<_, NodeCounts> = HashMap::new();
+        for node in reports.into_iter().flat_map(|report| report.nodes) {
+            let key = (node.key.upstream.clone(), node.key.address.to_string());
+            nodes.entry(key).or_default().add(&node);
+        }
+        Some(nodes)
     }
 
     async fn purge(&self, request: Request<Incoming>, path: &str) -> Result<Purged, Failure> {
@@ -172,7 +226,6 @@ impl Desk {
     /// Has the control thread purge, and waits for the count.
     async fn carry_out(&self, purge: Purge) -> Result<u64, Failure> {
         let (done, count) = flume::bounded(1);
-        let stopping = || Failure(StatusCode::SERVICE_UNAVAILABLE, "the proxy is stopping".to_owned());
         self.events.send(Event::Purge { purge, done }).map_err(|_| stopping())?;
         count.recv_async().await.map_err(|_| {
             let text = "the purge has not reached every core in time; try again";
@@ -181,10 +234,55 @@ impl Desk {
     }
 }
 
-/// What the cores say about the cache, together.
-fn cache_status(bytes_max: usize, reports: &[Report]) -> CacheStatus {
+/// What all cores have counted of an endpoint.
+#[derive(Clone, Copy, Debug, Default)]
+struct NodeCounts {
+    in_flight: u64,
+    idle: u64,
+    requests: u64,
+    failures: u64,
+}
+
+impl NodeCounts {
+    fn add(&mut self, node: &NodeReport) {
+        self.in_flight += u64::from(node.in_flight);
+        self.idle += u64::try_from(node.idle).unwrap_or_default();
+        self.requests += node.requests;
+        self.failures += node.failures;
+    }
+}
+
+/// Of an endpoint that no core has used there is nothing.
+fn counts(nodes: &HashMap<(Arc<str>, String), NodeCounts>, upstream: &str, address: &str) -> NodeCounts {
+    nodes.get(&(upstream.into(), address.to_owned())).copied().unwrap_or_default()
+}
+
+fn stopping() -> Failure {
+    Failure(StatusCode::SERVICE_UNAVAILABLE, "the proxy is stopping".to_owned())
+}
+
+/// Whoever keeps upstreams up says nothing.
+fn unanswered(silent: Silent) -> Failure {
+    match silent {
+        Silent::Ended => stopping(),
+        Silent::Late => {
+            let text =
+                "whoever keeps upstreams up has not answered in time; what was ordered may be done yet";
+            Failure(StatusCode::GATEWAY_TIMEOUT, text.to_owned())
+        }
+    }
+}
+
+/// What all cores have counted together.
+fn totals(reports: &[Report]) -> Totals {
     let mut totals = Totals::default();
     reports.iter().for_each(|report| totals.merge(&report.totals));
+    totals
+}
+
+/// What the cores say about the cache, together.
+fn cache_status(bytes_max: usize, reports: &[Report]) -> CacheStatus {
+    let totals = totals(reports);
     CacheStatus {
         // Each says what all hold together, a moment apart.
         bytes: reports.iter().map(|report| report.cache_bytes).max().unwrap_or_default(),
@@ -210,6 +308,13 @@ async fn read(content: Incoming) -> Result<Bytes, Failure> {
         )),
         Ok(Err(error)) => Err(Failure(StatusCode::BAD_REQUEST, format!("the content is broken: {error}"))),
         Err(_) => Err(Failure(StatusCode::REQUEST_TIMEOUT, "the content took too long".to_owned())),
+    }
+}
+
+fn answer(result: Result<impl Serialize, Failure>) -> Response<Full<Bytes>> {
+    match result {
+        Ok(content) => json(StatusCode::OK, &content),
+        Err(why) => failure(why),
     }
 }
 

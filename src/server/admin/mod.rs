@@ -6,6 +6,8 @@
 //!   POST /cache/purge   {"url" | "prefix" | "tag": "...", "soft": false} -> {"removed": 3}
 //!   POST /reload                                                         -> {"took_ms": 3.1, ...}
 //!   POST /explain       {"url", "method", "headers", "from", "listener"}   -> {"route": {...}, ...}
+//!   GET  /upstreams                                                      -> {"upstreams": [...]}
+//!   POST /upstreams/drain, /upstreams/restore  {"upstream", "endpoint"}  -> {"endpoints": [...]}
 //!   GET  /status                                                         -> {"version": "...", ...}
 //! ```
 //!
@@ -13,6 +15,7 @@
 
 mod answer;
 mod gate;
+pub(crate) mod upstreams;
 pub(crate) mod wire;
 
 use std::future::Future;
@@ -34,6 +37,7 @@ use tokio::sync::Semaphore;
 use self::answer::Desk;
 use self::gate::{Caller, Gate};
 use super::socket::{self, SocketFile};
+use super::upkeep::Upkeep;
 use super::{Event, RunError, spawn};
 use crate::config::{AdminSettings, Host, Token, default_socket};
 use crate::limits::KIB;
@@ -60,6 +64,7 @@ pub(super) struct Facts {
     /// How many bytes the cache may hold, if there is one.
     pub(super) cache_bytes_max: Option<usize>,
     pub(super) reloads: Arc<super::configure::ReloadCounts>,
+    pub(super) upkeep: Upkeep,
 }
 
 /// An endpoint that callers find already, but that does not answer yet.

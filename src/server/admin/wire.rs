@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::upstreams::UpkeepStatus;
 use crate::cache::key::{self, BadUrl};
 use crate::cache::purge::{Purge, What};
+use crate::observe::Totals;
 
 /// Removes all stored responses.
 pub(crate) const CLEAR: &str = "/cache/clear";
@@ -78,6 +80,10 @@ pub(super) struct Status<'a> {
     pub(super) reloads: ReloadStatus,
     /// Copies of requests for mirrors; none if a worker does not answer.
     pub(super) mirrors: Option<MirrorStatus>,
+    /// What became of requests; none if a worker does not answer.
+    pub(super) requests: Option<RequestStatus>,
+    /// What was counted in keeping upstreams up; none if nobody does any more.
+    pub(super) upkeep: Option<UpkeepStatus>,
     /// Requests to this endpoint that were refused, because of who sent them.
     pub(super) refused: u64,
     /// The workers, in the order of their cores; none if one of them does not answer.
@@ -92,6 +98,46 @@ pub(super) struct MirrorStatus {
     pub(super) sent: u64,
     /// Those that were not made: the mirror had too many already, or their content had not come as a whole.
     pub(super) skipped: u64,
+}
+
+/// What became of requests, and of the connections that they need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct RequestStatus {
+    /// Requests that were read, well-formed or not.
+    pub(super) total: u64,
+    /// Times that one was sent again.
+    pub(super) retries: u64,
+    /// Times that one was not, because too many had been of late.
+    pub(super) retries_denied: u64,
+    /// Those that waited for room at an endpoint.
+    pub(super) queued: u64,
+    /// Those that found too many waiting, or waited too long.
+    pub(super) queue_refused: u64,
+    /// Connections to upstreams that were opened.
+    pub(super) connects: u64,
+    /// Requests that went out on one that had been used before.
+    pub(super) reused: u64,
+    /// Upstream connections that one core had to spare, and another took.
+    pub(super) taken_over: u64,
+    /// Connections of clients that did not begin with the PROXY protocol where they had to.
+    pub(super) proxy_headers_refused: u64,
+}
+
+impl RequestStatus {
+    /// What of these was counted.
+    pub(super) fn of(totals: &Totals) -> RequestStatus {
+        RequestStatus {
+            total: totals.requests,
+            retries: totals.retries,
+            retries_denied: totals.retries_denied,
+            queued: totals.queued,
+            queue_refused: totals.queue_refused,
+            connects: totals.connects,
+            reused: totals.reused,
+            taken_over: totals.taken_over,
+            proxy_headers_refused: totals.proxy_headers_refused,
+        }
+    }
 }
 
 /// What became of reloads.
