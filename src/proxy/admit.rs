@@ -29,6 +29,16 @@ pub(super) struct Admitted {
     pub(super) whole: bool,
 }
 
+impl Admitted {
+    /// The request is sent again. If its content has come as a whole meanwhile, it goes with it.
+    pub(super) fn resend(&mut self) {
+        if self.upload.is_kept() {
+            self.whole = true;
+            self.expects_continue = false;
+        }
+    }
+}
+
 /// A request that is well-formed, and that a proxy may serve.
 pub(super) struct Read {
     pub(super) head: RequestHead,

@@ -10,6 +10,7 @@ use super::exchange::{self, Outcome, Then};
 use super::forward::{Broken, Writer};
 use super::head::{self, HeadFault};
 use super::inlet::Inlet;
+use super::introduction::{self, Introduction};
 use super::record::{Received, Record};
 use super::snapshot::ListenerRules;
 use super::terms::Terms;
@@ -45,6 +46,7 @@ pub(super) struct Client {
 #[derive(Clone, Copy)]
 pub(super) struct Peer {
     ip: Option<IpAddr>,
+    port: u16,
     /// Whether what it says about others is believed.
     pub(super) trusted: bool,
     address: AddressText,
@@ -53,7 +55,13 @@ pub(super) struct Peer {
 impl Peer {
     /// A peer that nobody trusts yet; without an address if it came by a Unix socket.
     pub(super) fn new(ip: Option<IpAddr>) -> Peer {
-        Peer { ip, trusted: false, address: AddressText::new(ip) }
+        Peer { ip, port: 0, trusted: false, address: AddressText::new(ip) }
+    }
+
+    /// The same, with a port. An IPv4 address that came over an IPv6 socket counts as IPv4.
+    fn at(socket: Option<SocketAddr>) -> Peer {
+        let port = socket.map_or(0, |socket| socket.port());
+        Peer { port, ..Peer::new(socket.map(|socket| socket.ip().to_canonical())) }
     }
 
     /// The same, as the listener's rules see it.
@@ -64,6 +72,11 @@ impl Peer {
     /// The address; none for one who came by a Unix socket.
     pub(super) fn ip(&self) -> Option<IpAddr> {
         self.ip
+    }
+
+    /// The address with its port; none for one who came by a Unix socket.
+    pub(super) fn socket(&self) -> Option<SocketAddr> {
+        self.ip.map(|ip| SocketAddr::new(ip, self.port))
     }
 
     /// The address as text; `unix` for one who came by a Unix socket.
@@ -125,41 +138,70 @@ impl Drop for Open<'_> {
     }
 }
 
-/// Serves a connection until it closes, or parks it. A peer that came by a Unix socket has no address.
+/// Serves a connection until it closes, or parks it. A peer that came by a Unix socket has no address; for one that
+/// was told by [`serve_introduced`] it is the told one.
 pub(crate) async fn serve(core: Rc<Core>, fd: OwnedFd, peer: Option<SocketAddr>, inlet: Rc<Inlet>) {
     let open = Open(&core);
     let Ok(socket) = Socket::from_fd(fd) else { return };
     let mut client = Client::new(&core, socket, peer, inlet);
     let parks = client.run(&core).await;
-    let Client { socket, watch, inlet, .. } = client;
-    drop(watch);
-    if !parks {
-        socket.close();
-    } else if let Ok(fd) = socket.into_fd() {
-        core.counters.parked.increment();
-        let limit = inlet.keep_alive().saturating_sub(Ticks::of(LINGER));
-        if core.lot.park(fd, (peer, inlet), core.deadlines.now(), limit) {
-            std::mem::forget(open);
-        }
+    client.leave(peer, parks, open);
+}
+
+/// The same for a new connection that has to begin with a header of the PROXY protocol, which says whom its peer
+/// speaks for: from there on, that one is the peer.
+pub(crate) async fn serve_introduced(
+    core: Rc<Core>,
+    fd: OwnedFd,
+    peer: Option<SocketAddr>,
+    inlet: Rc<Inlet>,
+) {
+    let open = Open(&core);
+    let Ok(socket) = Socket::from_fd(fd) else { return };
+    let mut client = Client::new(&core, socket, peer, inlet);
+    let Some(Introduction { source, rest }) = introduction::receive(&core, &mut client).await else {
+        return client.leave(peer, false, open);
+    };
+    let peer = source.or(peer);
+    client.peer = Peer::at(peer);
+    let mut next = match rest {
+        Some(bytes) => Next::Request(bytes),
+        None => client.next_bytes(&core).await,
+    };
+    while let Next::Request(bytes) = next {
+        next = client.serve_one(&core, bytes).await;
     }
+    client.leave(peer, matches!(next, Next::Park), open);
 }
 
 impl Client {
     fn new(core: &Core, socket: Socket, peer: Option<SocketAddr>, inlet: Rc<Inlet>) -> Client {
-        let ip = peer.map(|peer| peer.ip().to_canonical());
-        Client { watch: core.deadlines.watch(socket.fd()), socket, peer: Peer::new(ip), inlet }
+        Client { watch: core.deadlines.watch(socket.fd()), socket, peer: Peer::at(peer), inlet }
+    }
+
+    /// Closes the connection, or parks it.
+    fn leave(self, peer: Option<SocketAddr>, parks: bool, open: Open<'_>) {
+        let Client { socket, watch, inlet, .. } = self;
+        let core = open.0;
+        drop(watch);
+        if !parks {
+            socket.close();
+        } else if let Ok(fd) = socket.into_fd() {
+            core.counters.parked.increment();
+            let limit = inlet.keep_alive().saturating_sub(Ticks::of(LINGER));
+            if core.lot.park(fd, (peer, inlet), core.deadlines.now(), limit) {
+                std::mem::forget(open);
+            }
+        }
     }
 
     /// Serves requests. Says whether the connection is to be parked rather than closed.
     async fn run(&mut self, core: &Rc<Core>) -> bool {
         let mut next = self.next_bytes(core).await;
-        loop {
-            match next {
-                Next::Request(bytes) => next = self.serve_one(core, bytes).await,
-                Next::Park => return true,
-                Next::Close => return false,
-            }
+        while let Next::Request(bytes) = next {
+            next = self.serve_one(core, bytes).await;
         }
+        matches!(next, Next::Park)
     }
 
     /// Waits for the bytes of a request.

@@ -13,19 +13,20 @@ use super::core::Core;
 use super::edit::{self, Side};
 use super::exchange::Then;
 use super::forward::{Broken, Reader, Writer};
+use super::progress::Progress;
 use super::record::{Received, Record};
 use super::respond::{After, Respond, Responded, ResponseFault};
 use super::routing::asked_host;
-use super::upload::{Progress, UploadFault};
+use super::upload::UploadFault;
 use super::{task, tunnel};
 use crate::error::Reason;
 use crate::h1::chunked::PREFIX_BYTES_MAX;
 use crate::h1::encode::{self, RequestEdits};
 use crate::http::target::OriginForm;
-use crate::limits::TRAILER_BYTES_MAX;
+use crate::limits::{HEAD_GROWTH_BYTES_MAX, TRAILER_BYTES_MAX};
 use crate::net::buffer::Class;
-use crate::net::{Buffer, Ticks};
-use crate::upstream::{Connection, Node, retry};
+use crate::net::{Buffer, Ticks, Watch};
+use crate::upstream::{Connection, retry};
 
 /// What a try is made of.
 pub(super) struct Conversation<'a> {
@@ -37,7 +38,7 @@ pub(super) struct Conversation<'a> {
     pub(super) admitted: &'a mut Admitted,
     pub(super) caching: &'a mut Caching,
     pub(super) record: &'a mut Record,
-    pub(super) progress: &'a Progress,
+    pub(super) progress: &'a Progress<'a>,
 }
 
 /// A try that succeeded.
@@ -73,13 +74,19 @@ pub(super) async fn converse(
     mut connection: Connection,
 ) -> Result<Option<Ended>, Failure> {
     let core = conversation.core;
-    let out = conversation.request_bytes(&connection.node);
+    let preamble = connection.preamble.as_deref().filter(|_| !connection.reused).unwrap_or_default();
+    let out = conversation.request_bytes(&connection.node().authority(), preamble);
     conversation.caching.requested_ms = core.clock.unix_millis();
+    if conversation.received.terms.upstream().is_some_and(|upstream| upstream.wants_latency()) {
+        conversation.progress.asked.set(Some(core.clock.now()));
+    }
     let idle = conversation.received.terms.times.upstream_idle;
+    let sent = out.len();
     send(&mut connection, out, idle).await?;
-    let Responded { last, after } = conversation.responded(&mut connection).await.map_err(|fault| {
+    let Responded { last, after } = conversation.responded(&mut connection, sent).await.map_err(|fault| {
         let stale = connection.reused && fault.unanswered;
-        let progress = if stale { retry::Progress::ClosedWhenReused } else { retry::Progress::Beyond };
+        let progress =
+            if stale { retry::Progress::ClosedWhenReused } else { retry::Progress::of(fault.reason) };
         Failure { fault, progress }
     })?;
     match after {
@@ -100,6 +107,10 @@ pub(super) async fn converse(
             release(core, connection, reusable);
             Ok((!again).then_some(Ended::Dropped))
         }
+        After::Repeat { reusable } => {
+            release(core, connection, reusable);
+            Err(Failure { fault: Reason::UpstreamError.into(), progress: retry::Progress::Status })
+        }
         After::Fill(pump, source) => {
             task::spawn(core, pump.run(core.clone(), connection, last, idle));
             Ok(Some(Ended::Serve(source)))
@@ -116,9 +127,9 @@ pub(super) async fn converse(
 /// Puts a connection back, or closes it.
 fn release(core: &Core, connection: Connection, reusable: bool) {
     if reusable {
-        connection.give_back(core.deadlines.now());
+        connection.give_back(core.deadlines.now(), &core.clock);
     } else {
-        connection.socket.close();
+        connection.close();
     }
 }
 
@@ -131,9 +142,12 @@ async fn send(connection: &mut Connection, out: Buffer, limit: Ticks) -> Result<
         Ok(_) => Ok(()),
         // A fresh connection whose peer takes no more may have been answered already.
         Err((Broken::Reset | Broken::Closed, _)) if !*reused => Ok(()),
-        Err((Broken::TimedOut, _)) => Err(Reason::UpstreamWriteTimeout.into()),
+        Err((Broken::TimedOut, _)) => {
+            Err(Failure { fault: Reason::UpstreamWriteTimeout.into(), progress: retry::Progress::TimedOut })
+        }
         Err((Broken::Reset | Broken::Closed, left)) => {
-            let progress = if left == whole { retry::Progress::NotSent } else { retry::Progress::Beyond };
+            let progress =
+                if left == whole { retry::Progress::NotSent } else { retry::Progress::ClosedWhenReused };
             Err(Failure { fault: Reason::UpstreamReset.into(), progress })
         }
     }
@@ -141,7 +155,12 @@ async fn send(connection: &mut Connection, out: Buffer, limit: Ticks) -> Result<
 
 impl Conversation<'_> {
     /// Passes the response on, with the rest of the request going out beside it.
-    async fn responded(&mut self, connection: &mut Connection) -> Result<Responded, ResponseFault> {
+    /// `sent` is how many bytes have gone out already.
+    async fn responded(
+        &mut self,
+        connection: &mut Connection,
+        sent: usize,
+    ) -> Result<Responded, ResponseFault> {
         let (core, progress, times) = (self.core, self.progress, self.received.terms.times);
         let Connection { socket, watch, .. } = connection;
         let mut client = self.client.as_deref_mut().map(|client| (&mut client.socket, &client.watch));
@@ -168,15 +187,24 @@ impl Conversation<'_> {
         let Some((source, client_watch)) = from_client.filter(|_| !self.admitted.whole) else {
             return respond.run().await;
         };
-        progress.uploading.set(true);
+        // Who waits to be asked for content sends none, so that the request is whole until then.
+        progress.uploading.set(!progress.waiting.get());
+        if progress.keeps {
+            // It has to fit into one buffer with what was sent, whose head may be a little longer for another endpoint.
+            let apart = HEAD_GROWTH_BYTES_MAX + PREFIX_BYTES_MAX + 2 * TRAILER_BYTES_MAX;
+            let room = Class::Large.room().saturating_sub(sent + apart);
+            let most = self.received.terms.replay_bytes_max().min(room as u64);
+            self.admitted.upload.keep(most);
+        }
         let from = Reader { source, watch: client_watch, limit: Some(times.body_idle) };
         let to = Writer { sink: &mut socket.sink, watch, limit: times.upstream_idle };
         let upload = self.admitted.upload.run(core, from, to, &self.received.terms, progress);
-        Box::pin(beside(respond.run(), upload)).await
+        Box::pin(beside(respond.run(), upload, watch, progress)).await
     }
 
-    /// The request as the endpoint gets it: the head, and the content that has come so far.
-    pub(super) fn request_bytes(&self, endpoint: &Node) -> Buffer {
+    /// The request as an endpoint of that name gets it, behind what the connection begins with: the head, and the content
+    /// that has come so far.
+    pub(super) fn request_bytes(&self, authority: &str, preamble: &[u8]) -> Buffer {
         let Conversation { core, peer, received, admitted, caching, record, .. } = self;
         let bytes = received.head_bytes();
         let fields = received.fields();
@@ -188,7 +216,7 @@ impl Conversation<'_> {
                 [] => admitted.head.target.origin_form(bytes, admitted.head.method),
                 target => OriginForm { prefix: b"", rest: target },
             },
-            host: if own_name { endpoint.authority().as_bytes() } else { asked_host },
+            host: if own_name { authority.as_bytes() } else { asked_host },
             client: peer.forwarded(),
             trusted: peer.trusted,
             forwarded_host: asked_host,
@@ -208,9 +236,10 @@ impl Conversation<'_> {
             edit::head(core, Side::Request, &mut scratch, edits, lines);
         }
         let content = &received.bytes.bytes()[admitted.first.clone()];
-        let most = scratch.len() + content.len() + PREFIX_BYTES_MAX + 2 * TRAILER_BYTES_MAX;
+        let content_length = content.len() + admitted.upload.kept().len();
+        let most = preamble.len() + scratch.len() + content_length + PREFIX_BYTES_MAX + 2 * TRAILER_BYTES_MAX;
         let mut out = core.buffers.take(Class::fitting(most));
-        let fits = out.append(&scratch);
+        let fits = out.append(preamble) && out.append(&scratch);
         let fits = fits && admitted.upload.append(&mut out, content);
         debug_assert!(fits, "a head and what came with it fit into a buffer");
         out
@@ -234,18 +263,31 @@ impl Conversation<'_> {
 }
 
 /// Runs the response with the upload beside it. The response decides when the exchange is over; an
-/// upload that the client breaks ends it too, one that the upstream refuses does not.
+/// upload that the client breaks ends it too, one that the upstream refuses does not. If the upstream fails in a way for
+/// which the request may be sent again, the rest of its content is collected first.
 async fn beside(
     respond: impl Future<Output = Result<Responded, ResponseFault>>,
     upload: impl Future<Output = Result<(), UploadFault>>,
+    upstream: &Watch,
+    progress: &Progress<'_>,
 ) -> Result<Responded, ResponseFault> {
     // A response that is cut here must not look whole, however it is framed.
     let cut = |reason| Err(ResponseFault { reason, unanswered: false, ends_with_close: true });
     let (mut respond, upload) = (pin!(respond), pin!(upload));
     let mut upload: Option<Pin<_>> = Some(upload);
+    let mut failed = None;
     poll_fn(|cx| {
-        if let Poll::Ready(responded) = respond.as_mut().poll(cx) {
-            return Poll::Ready(responded);
+        if failed.is_none()
+            && let Poll::Ready(responded) = respond.as_mut().poll(cx)
+        {
+            match responded {
+                Err(fault) if upload.is_some() && progress.collects_after(fault.reason) => {
+                    // A write that hangs must not keep the content from being collected.
+                    upstream.expire_write();
+                    failed = Some(fault);
+                }
+                responded => return Poll::Ready(responded),
+            }
         }
         if let Some(running) = upload.as_mut()
             && let Poll::Ready(result) = running.as_mut().poll(cx)
@@ -253,13 +295,16 @@ async fn beside(
             upload = None;
             match result {
                 Err(UploadFault::Client(reason)) => return Poll::Ready(cut(reason)),
-                Err(UploadFault::Upstream(Broken::TimedOut)) => {
+                Err(UploadFault::Upstream(Broken::TimedOut)) if failed.is_none() => {
                     return Poll::Ready(cut(Reason::UpstreamWriteTimeout));
                 }
-                Err(UploadFault::Upstream(Broken::Closed | Broken::Reset)) | Ok(()) => {}
+                Err(UploadFault::Upstream(_)) | Ok(()) => {}
             }
         }
-        Poll::Pending
+        match failed.take_if(|_| upload.is_none()) {
+            Some(fault) => Poll::Ready(Err(fault)),
+            None => Poll::Pending,
+        }
     })
     .await
 }

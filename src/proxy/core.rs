@@ -19,7 +19,9 @@ use crate::net::parking::ParkingLot;
 use crate::net::{BufferPool, Deadlines};
 use crate::observe::{Counters, Format};
 use crate::route::Captures;
-use crate::upstream::{Endpoint, Nodes};
+use crate::upstream::health::Tally;
+use crate::upstream::shared;
+use crate::upstream::{Nodes, Roster};
 
 /// The access log of one core: lines gather here until they are carried out.
 pub(crate) struct LogBatch {
@@ -60,6 +62,10 @@ const TEXT_BYTES_KEPT_MAX: usize = 1024;
 pub(crate) struct Core {
     /// The core's place among the workers.
     place: usize,
+    /// How many there are.
+    workers: usize,
+    /// Hears what the core has seen of endpoints.
+    tell: Box<dyn Fn(Vec<Tally>)>,
     /// The configuration for what begins now.
     snapshot: RefCell<Rc<Snapshot>>,
     pub(crate) buffers: BufferPool,
@@ -89,26 +95,32 @@ pub(crate) struct Core {
     /// Copies for mirrors that are on their way.
     pub(crate) mirrored: Cell<u32>,
     draining: Cell<bool>,
+    /// Whether an alarm was raised since the last tick.
+    alarmed: Cell<bool>,
     connections: Cell<usize>,
 }
 
 impl Core {
-    /// The core with that place among the workers. `endpoints` has the addresses of names.
+    /// The core with that place among the workers. `rosters` has the endpoints of its upstreams.
     ///
     /// # Errors
     /// No descriptor is left for the parking lot.
     pub(crate) fn new(
-        place: usize,
+        (place, workers): (usize, usize),
         blueprint: Arc<Blueprint>,
-        endpoints: &[Endpoint],
+        rosters: &[Arc<Roster>],
         log: Format,
         store: Option<Rc<Store>>,
+        tell: Box<dyn Fn(Vec<Tally>)>,
     ) -> io::Result<Core> {
         let clock = Clock::default();
         let nodes = Nodes::default();
-        let upstreams = nodes.adopt(&blueprint.upstreams, endpoints, place);
+        nodes.set_idle(shared::idle_of_core(blueprint.settings.upstream_idle, workers), workers);
+        let upstreams = nodes.adopt(&blueprint.upstreams, rosters, place as u64);
         Ok(Core {
             place,
+            workers,
+            tell,
             snapshot: RefCell::new(Rc::new(Snapshot::new(blueprint, upstreams))),
             nodes,
             buffers: BufferPool::new(),
@@ -127,6 +139,7 @@ impl Core {
             started: clock.now(),
             mirrored: Cell::new(0),
             draining: Cell::new(false),
+            alarmed: Cell::new(false),
             connections: Cell::new(0),
             clock,
         })
@@ -137,9 +150,11 @@ impl Core {
         self.snapshot.borrow().clone()
     }
 
-    /// Takes another configuration, for what begins from now on. `endpoints` has the addresses of names.
-    pub(crate) fn configure(&self, blueprint: Arc<Blueprint>, endpoints: &[Endpoint]) -> Rc<Snapshot> {
-        let upstreams = self.nodes.adopt(&blueprint.upstreams, endpoints, self.place);
+    /// Takes another configuration, for what begins from now on. `rosters` has the endpoints of its upstreams.
+    pub(crate) fn configure(&self, blueprint: Arc<Blueprint>, rosters: &[Arc<Roster>]) -> Rc<Snapshot> {
+        self.nodes
+            .set_idle(shared::idle_of_core(blueprint.settings.upstream_idle, self.workers), self.workers);
+        let upstreams = self.nodes.adopt(&blueprint.upstreams, rosters, self.place as u64);
         let snapshot = Rc::new(Snapshot::new(blueprint, upstreams));
         self.snapshot.replace(snapshot.clone());
         snapshot
@@ -154,14 +169,32 @@ impl Core {
         if let Some(store) = &self.store {
             store.tick(self.clock.unix_millis());
         }
+        self.nodes.share(&self.clock);
+        self.alarmed.set(false);
+        self.tell_tallies();
         const TICKS_A_SECOND: u32 = 10;
         if now / TICKS_A_SECOND != before / TICKS_A_SECOND {
             self.date.borrow_mut().update(self.clock.wall());
             for _ in 0..self.lot.expire(now) {
                 self.connection_closed();
             }
-            self.nodes.expire(now);
+            self.nodes.expire(now, &self.clock);
             self.buffers.trim();
+        }
+    }
+
+    /// The same before the next tick, once: an endpoint fails again and again.
+    pub(crate) fn raise_alarm(&self) {
+        if !self.alarmed.replace(true) {
+            self.tell_tallies();
+        }
+    }
+
+    /// Tells what the core has seen of endpoints, as far as somebody wants to hear it.
+    pub(crate) fn tell_tallies(&self) {
+        let tallies = self.nodes.tallies();
+        if !tallies.is_empty() {
+            (self.tell)(tallies);
         }
     }
 

@@ -11,11 +11,11 @@ use super::core::Core;
 use super::direct;
 use super::fetch::fetch;
 use super::mirror;
+use super::progress::Progress;
 use super::record::{Received, Record};
 use super::refusal;
 use super::routing;
 use super::terms::Terms;
-use super::upload::Progress;
 use crate::error::Reason;
 use crate::net::Buffer;
 

@@ -1,109 +1,244 @@
 //! Asking endpoints until one answers, or none may be asked any more.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::admit::Admitted;
 use super::cached::Caching;
 use super::connection::{Client, Peer};
-use super::converse::{Conversation, Ended, converse};
+use super::converse::{Conversation, Ended, Failure, converse};
 use super::core::Core;
+use super::progress::Progress;
 use super::record::{Received, Record};
 use super::respond::ResponseFault;
+use super::task;
 use super::terms::Terms;
-use super::upload::Progress;
+use super::tries::Tries;
 use crate::error::Reason;
-use crate::upstream::retry::{self, Try};
-use crate::upstream::{Connection, Node, connect};
+use crate::upstream::retry;
+use crate::upstream::slot::{NotConnected, Reused, Slot};
+use crate::upstream::{Connection, Node, Unavailable, Upstream};
+
+/// So often whoever waits for room looks by itself, should nobody have told it.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Fetches the response and passes it on, up to its last window; without a client, only into the cache.
 /// The progress says how far the last try had come.
-pub(super) async fn fetch(
+pub(super) async fn fetch<'a>(
     core: &Rc<Core>,
     mut client: Option<&mut Client>,
     peer: &Peer,
-    received: &Received,
+    received: &'a Received,
     admitted: &mut Admitted,
     caching: &mut Caching,
     record: &mut Record,
-) -> (Result<Ended, ResponseFault>, Progress) {
-    let mut retries = 0;
+) -> (Result<Ended, ResponseFault>, Progress<'a>) {
     let terms = &received.terms;
-    let retries_max = terms.retries_max();
-    let mut refused = 0;
+    let Some(upstream) = terms.upstream() else {
+        return (Err(Reason::NoEndpoint.into()), Progress::of(admitted));
+    };
+    let is_trial = match upstream.pass() {
+        Ok(is_trial) => is_trial,
+        Err(reason) => return (Err(reason.into()), Progress::of(admitted)),
+    };
+    // Only who is told of it wants to know where the client came in.
+    let asked_at = client.as_deref().filter(|_| upstream.settings().proxy_protocol.is_some());
+    let asked_at = asked_at.and_then(|client| client.socket.local_address());
+    let mut tries = Tries::begin(core, upstream, (peer, asked_at), received, &admitted.head);
+    tries.is_trial = is_trial;
     loop {
-        let progress = Progress::of(admitted);
-        // Where one pooled connection was stale, the others may be too.
-        let pooled = retries == 0;
-        let connection = match acquire(core, terms, pooled, &mut refused, record).await {
+        let mut progress = Progress::of(admitted);
+        let connection = match acquire(core, terms, upstream, &mut tries, record).await {
             Ok(connection) => connection,
             Err(reason) => return (Err(reason.into()), progress),
         };
+        let node = connection.node().clone();
+        (progress.repeats, progress.repeats_before) = tries.statuses(core, upstream, &node);
+        progress.rules = Some(&upstream.retry);
+        progress.keeps = !admitted.whole && tries.keep_content(core, upstream);
+        progress.introduces = upstream.introduces(&node, tries.wanted, &tries.tried);
         let client = client.as_deref_mut();
         let conversation =
             Conversation { core, client, peer, received, admitted, caching, record, progress: &progress };
-        let failure = match converse(conversation, connection).await {
+        let result = converse(conversation, connection).await;
+        score(core, upstream, &tries, &node, &progress, &result);
+        let failure = match result {
             Ok(Some(ended)) => return (Ok(ended), progress),
             // At most twice: see `Caching::judge`.
             Ok(None) => continue,
             Err(failure) => failure,
         };
-        let last = Try {
-            progress: failure.progress,
-            idempotent: admitted.head.method.is_idempotent(),
-            replayable: !progress.uploading.get() && !progress.responding.get(),
-            retries,
-            retries_max,
-        };
-        if !retry::may_retry(last) {
-            return (Err(failure.fault), progress);
+        let at_hand = !progress.uploading.get() || admitted.upload.is_kept();
+        let replayable = at_hand && !progress.responding.get();
+        match tries.again(core, upstream, &node, failure.progress, replayable) {
+            Some(Duration::ZERO) => {}
+            Some(pause) => monoio::time::sleep(pause).await,
+            None => return (Err(failure.fault), progress),
         }
-        core.counters.retries.increment();
-        retries += 1;
+        admitted.resend();
     }
 }
 
-/// A connection to the next endpoint that takes one: a pooled one where that is wanted and there is
-/// one. Each endpoint is tried once, as far as retries go.
+/// Notes how an endpoint has done.
+fn score(
+    core: &Core,
+    upstream: &Upstream,
+    tries: &Tries,
+    node: &Node,
+    progress: &Progress<'_>,
+    result: &Result<Option<Ended>, Failure>,
+) {
+    if let Some(took) = progress.took.get() {
+        node.score.measure(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
+    }
+    let fault = result.as_ref().err().filter(|failure| {
+        // A stale connection says nothing about its endpoint, nor does what the client did.
+        let is_stale =
+            matches!(failure.progress, retry::Progress::NotSent | retry::Progress::ClosedWhenReused);
+        !is_stale
+            && failure.progress != retry::Progress::Status
+            && failure.fault.reason.proxy_error().is_some()
+    });
+    let status = progress.status.get();
+    match fault {
+        Some(failure) => note_failure(core, upstream, tries, node, Some(failure.fault.reason)),
+        None if status == 0 => {}
+        None if upstream.is_failure(status) => note_failure(core, upstream, tries, node, None),
+        None => {
+            node.succeeded(status);
+            if tries.is_trial {
+                node.score.tried(status < 500);
+            }
+        }
+    }
+}
+
+/// Notes that an endpoint has failed, for that reason or by its status; if that happens again and again, it is told at
+/// once.
+fn note_failure(core: &Core, upstream: &Upstream, tries: &Tries, node: &Node, reason: Option<Reason>) {
+    let run = node.failed(reason, core.deadlines.now());
+    if tries.is_trial {
+        node.score.tried(false);
+    }
+    if upstream.is_alarming(run) {
+        core.raise_alarm();
+    }
+}
+
+/// A connection to an endpoint that takes one: a pooled one where that is wanted and there is one.
 async fn acquire(
     core: &Core,
     terms: &Terms,
-    pooled: bool,
-    refused: &mut usize,
+    upstream: &Upstream,
+    tries: &mut Tries,
     record: &mut Record,
 ) -> Result<Connection, Reason> {
-    let upstream = terms.upstream().ok_or(Reason::NoEndpoint)?;
-    let tries_max = upstream.endpoints().len().min(1 + terms.retries_max() as usize);
-    // The turn is taken once: others take theirs meanwhile, and the next turn could be the same again.
-    let mut place = upstream.choose().ok_or(Reason::NoEndpoint)?;
     loop {
-        let node = upstream.endpoint(place).ok_or(Reason::NoEndpoint)?;
-        if pooled && let Some(connection) = node.take() {
-            core.counters.reused.increment();
-            record.upstream = Some(connection.shown.clone());
-            return Ok(connection);
-        }
-        let before = record.elapsed(core);
-        match Box::pin(open(core, node, terms.connect())).await {
-            Ok(connection) => {
-                record.upstream = Some(connection.shown.clone());
-                record.connect = before.and_then(|before| Some(record.elapsed(core)?.saturating_sub(before)));
-                return Ok(connection);
-            }
-            Err(reason) => {
-                *refused += 1;
-                if *refused >= tries_max {
-                    return Err(reason);
+        // Whoever comes later does not go first.
+        let is_behind = upstream.has_queue();
+        let chosen = match is_behind {
+            true => Err(Unavailable::Full),
+            false => upstream.choose(tries.point, tries.wanted, &tries.tried),
+        };
+        let mut slot = match chosen {
+            Ok(slot) => slot,
+            Err(Unavailable::Full) => Box::pin(wait_for_room(core, upstream, tries, is_behind)).await?,
+            Err(Unavailable::None(reason)) => match tries.begin_anew() {
+                true => continue,
+                false => return Err(tries.refused.unwrap_or(reason)),
+            },
+        };
+        if !tries.fresh {
+            match slot.reuse(&core.deadlines, &core.clock, tries.preamble.as_deref()) {
+                Ok(Reused { connection, taken_over }) => {
+                    core.counters.reused.increment();
+                    if taken_over {
+                        core.counters.taken_over.increment();
+                    }
+                    record.upstream = Some(connection.shown.clone());
+                    return Ok(connection);
                 }
-                core.counters.retries.increment();
-                place += 1;
+                Err(same) => slot = same,
             }
+        }
+        if let Some(connection) = Box::pin(open(core, terms, upstream, slot, tries, record)).await? {
+            return Ok(connection);
         }
     }
 }
 
-/// Opens a connection to an endpoint within `limit`.
-async fn open(core: &Core, node: &Rc<Node>, limit: Duration) -> Result<Connection, Reason> {
-    core.counters.connects.increment();
-    connect::connect(&core.deadlines, node, limit).await
+/// Opens a connection. None if another endpoint, or the same one later, is to be asked.
+async fn open(
+    core: &Core,
+    terms: &Terms,
+    upstream: &Upstream,
+    slot: Slot,
+    tries: &mut Tries,
+    record: &mut Record,
+) -> Result<Option<Connection>, Reason> {
+    let before = record.elapsed(core);
+    let node = slot.node().clone();
+    match slot.connect(&core.deadlines, terms.connect(), &upstream.dial).await {
+        Ok(mut connection) => {
+            core.counters.connects.increment();
+            connection.preamble.clone_from(&tries.preamble);
+            record.upstream = Some(connection.shown.clone());
+            record.connect = before.and_then(|before| Some(record.elapsed(core)?.saturating_sub(before)));
+            Ok(Some(connection))
+        }
+        Err(NotConnected::Full) => {
+            // If there is nothing to close, it has no room for anybody, and is waited for.
+            node.make_room();
+            Ok(None)
+        }
+        Err(NotConnected::Failed(reason)) => {
+            note_failure(core, upstream, tries, &node, Some(reason));
+            tries.refused = Some(reason);
+            let pause = tries.again(core, upstream, &node, retry::Progress::NotConnected, true);
+            match pause {
+                Some(Duration::ZERO) => {}
+                Some(pause) => monoio::time::sleep(pause).await,
+                None => return Err(reason),
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Waits until some endpoint has room that was not tried; behind others, if there are any.
+async fn wait_for_room(
+    core: &Core,
+    upstream: &Upstream,
+    tries: &Tries,
+    is_behind: bool,
+) -> Result<Slot, Reason> {
+    let Some(waiting) = upstream.wait() else {
+        core.counters.queue_refused.increment();
+        return Err(Reason::UpstreamFull);
+    };
+    core.counters.queued.increment();
+    let since = core.clock.now();
+    let mut looks = !is_behind;
+    let mut room = pin!(waiting.room());
+    loop {
+        room.as_mut().enable();
+        if std::mem::replace(&mut looks, true) {
+            match upstream.choose(tries.point, tries.wanted, &tries.tried) {
+                Ok(slot) => return Ok(slot),
+                Err(Unavailable::None(reason)) => return Err(tries.refused.unwrap_or(reason)),
+                Err(Unavailable::Full) => {}
+            }
+        }
+        let left = upstream.queue.time.saturating_sub(core.clock.now().since(since));
+        if left.is_zero() {
+            core.counters.queue_refused.increment();
+            return Err(Reason::UpstreamQueueTimeout);
+        }
+        match monoio::time::timeout(left.min(LOOK_AGAIN), room.as_mut()).await {
+            Ok(()) => room.set(waiting.room()),
+            // Whoever only looks keeps his place among those who wait, and lets those go first who have been told.
+            Err(_) => task::give_way().await,
+        }
+    }
 }

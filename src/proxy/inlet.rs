@@ -2,6 +2,7 @@
 //! listener of it they belong to.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::snapshot::Snapshot;
@@ -47,6 +48,11 @@ impl Inlet {
     /// Whether there is a listener for it.
     pub(super) fn is_open(&self) -> bool {
         self.open.get()
+    }
+
+    /// Whether a connection of that peer has to begin with a header of the PROXY protocol.
+    pub(crate) fn introduces(&self, peer: Option<IpAddr>) -> bool {
+        self.snapshot.borrow().listeners[self.place.get()].introduced.contains(peer)
     }
 
     /// How long its connections wait between two requests.

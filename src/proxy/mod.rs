@@ -1,6 +1,9 @@
 //! The story of one exchange: the only place that strings the steps together.
 //!
 //! ```text
+//!   introduction   whom the peer speaks for, where the listener has it say so
+//!                    │
+//!                    ▼
 //!   connection   waits for bytes ─▶ receives a head ─▶ exchange ─▶ writes the last window ─▶ again
 //!                    │ quiet for a moment
 //!                    ▼
@@ -22,10 +25,12 @@
 //! Everything here belongs to one core and is never shared with another.
 
 mod admit;
+mod affinity;
 mod cached;
 mod connection;
 mod converse;
 mod core;
+mod delivery;
 mod direct;
 mod edit;
 mod exchange;
@@ -35,19 +40,23 @@ mod forward;
 pub(crate) mod guard;
 mod head;
 mod inlet;
+mod introduction;
 mod mirror;
+mod progress;
 mod record;
 mod refusal;
+mod replay;
 mod respond;
 mod routing;
 mod snapshot;
 mod task;
 mod terms;
+mod tries;
 mod tunnel;
 mod upload;
 mod window;
 
-pub(crate) use self::connection::serve;
+pub(crate) use self::connection::{serve, serve_introduced};
 pub(crate) use self::core::Core;
 pub(crate) use self::inlet::Inlet;
 pub(crate) use self::snapshot::{Blueprint, Snapshot};

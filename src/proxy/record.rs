@@ -91,6 +91,11 @@ impl Record {
     /// Counts a request, and makes the record of its exchange, which begins now. The clock is only read if somebody wants to know.
     pub(crate) fn begin(core: &Core) -> Record {
         core.counters.requests.increment();
+        Record::begin_early(core)
+    }
+
+    /// The record of a connection that ends before it has brought a request: it is logged, but no request is counted.
+    pub(crate) fn begin_early(core: &Core) -> Record {
         let started = (core.log.format != Format::Off).then(|| core.clock.now());
         Record { started, ..Record::begin_beside() }
     }

@@ -1,20 +1,22 @@
 //! The upstream's response on its way to the client.
 
+use super::affinity;
 use super::cached::judge::Came;
 use super::cached::pump::{Pump, bad_body};
 use super::cached::serve::Source;
 use super::cached::{Caching, Heads, Judgement};
 use super::core::Core;
+use super::delivery::{Content, Outgoing};
 use super::edit::{self, Side};
 use super::forward::{Broken, Reader, Writer};
 use super::head::{self, HeadFault};
+use super::progress::Progress;
 use super::record::Record;
 use super::terms::Terms;
-use super::upload::Progress;
 use super::window::{frame, next_window};
 use crate::cache::key::KeyRef;
 use crate::error::Reason;
-use crate::h1::body::{Decoder, Encoder};
+use crate::h1::body::Decoder;
 use crate::h1::encode::{self, Persistence, ResponseBody, ResponseEdits};
 use crate::h1::{BodyLength, ResponseHead, framing, response};
 use crate::http::fields::drop_connection_options;
@@ -46,7 +48,7 @@ pub(super) struct Respond<'a> {
     /// The request's field lines.
     pub(super) request: Fields<'a>,
     pub(super) terms: &'a Terms,
-    pub(super) progress: &'a Progress,
+    pub(super) progress: &'a Progress<'a>,
     pub(super) lines: Vec<FieldLine>,
     pub(super) record: &'a mut Record,
 }
@@ -78,6 +80,11 @@ pub(super) enum After {
     },
     /// The response goes into the cache, and the client reads along.
     Fill(Box<Pump>, Source),
+    /// The request is to be sent again, for the response has a status that its endpoint alone may be to blame for.
+    Repeat {
+        /// Whether the upstream's connection can serve again.
+        reusable: bool,
+    },
     /// Nobody is there who wants the response; or the request has to go out again.
     Drop {
         /// Whether the upstream's connection can serve again.
@@ -133,45 +140,15 @@ fn client_fault(broken: Broken) -> Reason {
     }
 }
 
-/// How the content of a response goes out.
-#[derive(Clone, Copy)]
-struct Outgoing {
-    body: ResponseBody,
-    encoder: Encoder,
-}
-
-impl Outgoing {
-    fn decide(asked: Asked, status: u16, length: BodyLength) -> Outgoing {
-        let (body, encoder) = match length {
-            BodyLength::None if status == 204 => (ResponseBody::Forbidden, Encoder::Plain),
-            BodyLength::None => (ResponseBody::Described, Encoder::Plain),
-            BodyLength::Known(length) => (ResponseBody::Known(length), Encoder::Plain),
-            BodyLength::Chunked | BodyLength::UntilClose => match asked.version {
-                Version::Http11 => (ResponseBody::Chunked, Encoder::Chunked),
-                Version::Http10 => (ResponseBody::UntilClose, Encoder::Plain),
-            },
-        };
-        Outgoing { body, encoder }
-    }
-}
-
-/// Content on its way through.
-struct Content {
-    decoder: Decoder,
-    outgoing: Outgoing,
-    /// The response has ended.
-    done: bool,
-    /// The upstream sent more than its response.
-    overrun: bool,
-    /// What ends the response had no room in its last window.
-    end_apart: bool,
-}
-
 impl Respond<'_> {
     /// Reads the response and passes it on.
     pub(super) async fn run(mut self) -> Result<Responded, ResponseFault> {
         let (head, head_length, mut window) = self.final_head().await?;
         self.record.first_byte = self.record.elapsed(self.core);
+        self.progress.status.set(head.status);
+        if let Some(asked) = self.progress.asked.take() {
+            self.progress.took.set(Some(self.core.clock.now().since(asked)));
+        }
         let fields = Fields::new(&window.bytes()[..head_length], &self.lines);
         let length =
             framing::of_response(self.asked.method == Method::Head, head.status, head.version, fields)
@@ -181,6 +158,15 @@ impl Respond<'_> {
             && !announces_what_cannot_come(self.asked.method, head.status, fields);
         if head.status == SWITCHING_PROTOCOLS {
             return self.switch(&head, head_length, window);
+        }
+        if self.progress.repeats(head.status, self.core.deadlines.now()) && self.spends() {
+            let content = match length {
+                BodyLength::None => Some(0),
+                BodyLength::Known(length) => usize::try_from(length).ok(),
+                BodyLength::Chunked | BodyLength::UntilClose => None,
+            };
+            let is_whole = content.is_some_and(|content| window.len() == head_length + content);
+            return Ok(Responded { last: window, after: After::Repeat { reusable: persists && is_whole } });
         }
         self.invalidate(&head, &window.bytes()[..head_length]).await;
         let bytes = &window.bytes()[..head_length];
@@ -219,6 +205,16 @@ impl Respond<'_> {
         let last = self.stream(window, &mut content).await?;
         let reusable = persists && !content.overrun && self.progress.uploaded.get();
         Ok(Responded { last, after: After::Complete { reusable, keep_alive } })
+    }
+
+    /// Takes another try out of the upstream's budget.
+    fn spends(&self) -> bool {
+        let now = self.core.deadlines.now();
+        let takes = self.terms.upstream().is_some_and(|upstream| upstream.budget.take(now));
+        if !takes {
+            self.core.counters.retries_denied.increment();
+        }
+        takes
     }
 
     /// Removes stored responses that a successful request has made wrong (RFC 9111, section 4.4), before
@@ -291,8 +287,7 @@ impl Respond<'_> {
             )
             .await;
             watch.clear_read();
-            let length =
-                result.map_err(|fault| self.head_fault(&fault, interims == 0 && buffer.is_empty()))?;
+            let length = result.map_err(|fault| self.head_fault(&fault, buffer.is_empty(), interims > 0))?;
             let bytes = &buffer.bytes()[..length];
             let head = response::parse(bytes, &self.terms.snapshot.response_head, &mut self.lines)
                 .map_err(|fault| fault.in_response())?;
@@ -318,7 +313,7 @@ impl Respond<'_> {
         Err(Reason::UpstreamBadHead.into())
     }
 
-    fn head_fault(&self, fault: &HeadFault, nothing_came: bool) -> ResponseFault {
+    fn head_fault(&self, fault: &HeadFault, nothing_came: bool, asked: bool) -> ResponseFault {
         let broken = match fault {
             HeadFault::Malformed(fault) => return fault.in_response().into(),
             _ if self.upstream.watch.write_expired() => return Reason::UpstreamWriteTimeout.into(),
@@ -327,7 +322,11 @@ impl Respond<'_> {
             HeadFault::Failed => Broken::Reset,
         };
         match broken {
-            broken if nothing_came => unanswered(broken),
+            // Interim responses are no answer, but they show that the connection was good.
+            broken if nothing_came => {
+                let fault = unanswered(broken);
+                ResponseFault { unanswered: fault.unanswered && !asked, ..fault }
+            }
             Broken::TimedOut => Reason::UpstreamReadTimeout.into(),
             Broken::Closed | Broken::Reset => Reason::UpstreamTruncated.into(),
         }
@@ -463,6 +462,7 @@ impl Respond<'_> {
         report.clear();
         if !is_interim(head.status) {
             self.caching.append_report(via, None, &mut report);
+            affinity::write_cookie(self.terms, self.progress.introduces, &mut report);
         }
         let edits = ResponseEdits { body, persistence, via, date: date.as_bytes(), upgrade, report: &report };
         encode::response(&mut *scratch, bytes, head, Fields::new(bytes, &self.lines), &edits);
@@ -478,13 +478,5 @@ impl Respond<'_> {
         let fits = buffer.append(&scratch);
         debug_assert!(fits, "a head fits into a buffer");
         buffer
-    }
-}
-
-impl Content {
-    /// A fault in the middle of it.
-    fn fault(&self, reason: Reason) -> ResponseFault {
-        let ends_with_close = self.outgoing.body == ResponseBody::UntilClose;
-        ResponseFault { reason, unanswered: false, ends_with_close }
     }
 }

@@ -145,6 +145,11 @@ impl Terms {
         self.route().zip(self.upstream()).map_or(0, |(route, upstream)| route.retries_max(upstream))
     }
 
+    /// Bytes of content that are kept, so that they can be sent again.
+    pub(super) fn replay_bytes_max(&self) -> u64 {
+        self.upstream().map_or(0, |upstream| upstream.retry.replay_bytes_max)
+    }
+
     /// Bytes of content that the request may have.
     pub(super) fn body_bytes_max(&self) -> u64 {
         let listener = self.listener().body_bytes_max;

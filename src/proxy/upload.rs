@@ -1,11 +1,11 @@
 //! The request's content on its way to the upstream.
 
-use std::cell::Cell;
 use std::ops::Range;
 
-use super::admit::Admitted;
 use super::core::Core;
 use super::forward::{Broken, Reader, Writer};
+use super::progress::Progress;
+use super::replay::Replay;
 use super::task;
 use super::terms::Terms;
 use super::window::{frame, next_window};
@@ -27,31 +27,8 @@ pub(super) struct Upload {
     taken_max: u64,
     /// Bytes that came behind the content: the next request.
     rest: Option<Buffer>,
-}
-
-/// What the two directions of an exchange tell each other.
-#[derive(Default)]
-pub(super) struct Progress {
-    /// Content is being read from the client: the request is no longer at hand as a whole.
-    pub(super) uploading: Cell<bool>,
-    /// The client may be waiting to be asked for its content, for it has sent none of it yet.
-    pub(super) waiting: Cell<bool>,
-    /// All of the request has gone to the upstream.
-    pub(super) uploaded: Cell<bool>,
-    /// The upstream has begun its final response.
-    pub(super) answered: Cell<bool>,
-    /// A byte of the final response may have gone to the client.
-    pub(super) responding: Cell<bool>,
-}
-
-impl Progress {
-    /// Before the first byte has gone anywhere.
-    pub(super) fn of(admitted: &Admitted) -> Progress {
-        let progress = Progress::default();
-        progress.uploaded.set(admitted.whole);
-        progress.waiting.set(admitted.expects_continue && !admitted.whole);
-        progress
-    }
+    /// Content that may have to be sent again.
+    replay: Replay,
 }
 
 /// Why content could not be passed on.
@@ -66,7 +43,14 @@ impl Upload {
     /// Content of that length, of which nothing has been looked at yet, and so many bytes of which are passed on.
     pub(super) fn new(length: BodyLength, taken_max: u64) -> Upload {
         let encoder = if length == BodyLength::Chunked { Encoder::Chunked } else { Encoder::Plain };
-        Upload { decoder: Decoder::new(length), encoder, taken: 0, taken_max, rest: None }
+        Upload {
+            decoder: Decoder::new(length),
+            encoder,
+            taken: 0,
+            taken_max,
+            rest: None,
+            replay: Replay::default(),
+        }
     }
 
     /// Takes bytes apart in place, and says where the content lies. What follows the content is kept
@@ -112,12 +96,30 @@ impl Upload {
         self.decoder.is_done()
     }
 
-    /// Appends content, framed for the upstream, and the end of the message once all is taken.
+    /// Has content kept from here on, to be sent again, unless there will be more of it than so much.
+    pub(super) fn keep(&mut self, bytes_max: u64) {
+        self.replay.begin(bytes_max, self.decoder.remaining());
+    }
+
+    /// Whether all content is at hand, to be sent again.
+    pub(super) fn is_kept(&self) -> bool {
+        self.replay.is_whole() && self.is_done()
+    }
+
+    /// What was kept.
+    pub(super) fn kept(&self) -> &[u8] {
+        self.replay.bytes()
+    }
+
+    /// Appends content, with what was kept behind it, framed for the upstream, and the end of the message once all is
+    /// taken.
     pub(super) fn append(&self, out: &mut Buffer, content: &[u8]) -> bool {
         let mut prefix = [0; PREFIX_BYTES_MAX];
-        let mut fits = out.append(self.encoder.prefix(content.len(), &mut prefix))
+        let length = content.len() + self.kept().len();
+        let mut fits = out.append(self.encoder.prefix(length, &mut prefix))
             && out.append(content)
-            && out.append(self.encoder.suffix(content.len()));
+            && out.append(self.kept())
+            && out.append(self.encoder.suffix(length));
         if self.is_done() {
             fits &= out.append(self.decoder.end(self.encoder));
         }
@@ -131,14 +133,19 @@ impl Upload {
         mut client: Reader<'_>,
         mut upstream: Writer<'_>,
         terms: &Terms,
-        progress: &Progress,
+        progress: &Progress<'_>,
     ) -> Result<(), UploadFault> {
         let times = terms.times;
         let mut window = core.buffers.take(Class::Small);
         let (mut last, mut at_once) = (0, 0);
+        // The upstream takes no more.
+        let mut lost = false;
         if progress.waiting.get() {
-            // The client's time runs from when it is asked to go on, or begins by itself.
+            // The client's time runs from when it is asked to go on, or begins by itself. Nothing is taken until then, so
+            // that the request is still whole should the upstream fail.
             client.limit = None;
+            let _ = client.source.ready().await;
+            progress.uploading.set(true);
         }
         while !self.is_done() {
             window = next_window(&core.buffers, window, last, self.decoder.remaining());
@@ -157,14 +164,16 @@ impl Upload {
             })?;
             let data = self.take(core, terms, window.bytes_mut()).map_err(UploadFault::Client)?;
             window.narrow(data);
-            frame(&mut window, self.encoder);
-            let apart = self.is_done() && !window.append(self.decoder.end(self.encoder));
-            window = upstream.write_all(window).await.map_err(UploadFault::Upstream)?;
-            if apart {
-                let fits = window.append(self.decoder.end(self.encoder));
-                debug_assert!(fits, "an empty window has room for a trailer section");
-                window = upstream.write_all(window).await.map_err(UploadFault::Upstream)?;
-            }
+            self.replay.add(window.bytes());
+            window = match self.pass_on(window, &mut upstream, lost).await {
+                Ok(window) => window,
+                // The response says what becomes of the request; until then, and for another try, the rest is kept.
+                Err(_) if self.replay.is_whole() => {
+                    lost = true;
+                    core.buffers.take(Class::Small)
+                }
+                Err(broken) => return Err(UploadFault::Upstream(broken)),
+            };
             // The upstream may have answered, and others have a right to this core too.
             at_once += last;
             if at_once >= AT_ONCE_BYTES {
@@ -172,10 +181,36 @@ impl Upload {
                 task::give_way().await;
             }
         }
+        progress.kept.set(self.replay.is_whole());
+        if lost {
+            return Ok(());
+        }
         progress.uploaded.set(true);
         if !progress.answered.get() {
             upstream.watch.read_within(times.first_byte);
         }
         Ok(())
+    }
+
+    /// Passes a window on, framed, and gives it back empty. One that is lost anyway is only worth keeping.
+    async fn pass_on(
+        &self,
+        mut window: Buffer,
+        upstream: &mut Writer<'_>,
+        lost: bool,
+    ) -> Result<Buffer, Broken> {
+        if lost {
+            window.clear();
+            return if self.replay.is_whole() { Ok(window) } else { Err(Broken::Reset) };
+        }
+        frame(&mut window, self.encoder);
+        let apart = self.is_done() && !window.append(self.decoder.end(self.encoder));
+        window = upstream.write_all(window).await?;
+        if apart {
+            let fits = window.append(self.decoder.end(self.encoder));
+            debug_assert!(fits, "an empty window has room for a trailer section");
+            window = upstream.write_all(window).await?;
+        }
+        Ok(window)
     }
 }

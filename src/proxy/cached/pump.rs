@@ -181,14 +181,14 @@ impl Pump {
         let overrun = match self.read(&core, store, (&mut connection, idle), &mut window).await {
             Ok(overrun) => overrun,
             Err(reason) => {
-                connection.socket.close();
+                connection.close();
                 return self.ticket.failed(reason);
             }
         };
         if self.persists && !overrun {
-            connection.give_back(core.deadlines.now());
+            connection.give_back(core.deadlines.now(), &core.clock);
         } else {
-            connection.socket.close();
+            connection.close();
         }
         self.finish(store);
     }

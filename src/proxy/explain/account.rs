@@ -101,6 +101,10 @@ pub(crate) struct Upstream {
     pub(crate) weight: Option<u32>,
     /// Whether it gets this request; where chance decides, the rest of the account takes it for the one that does.
     pub(crate) taken: bool,
+    /// How an endpoint is chosen.
+    pub(crate) balance: String,
+    /// The endpoint that the request goes to, where its key decides that.
+    pub(crate) endpoint: Option<String>,
     pub(crate) endpoints: Vec<Endpoint>,
 }
 
@@ -110,6 +114,8 @@ pub(crate) struct Endpoint {
     /// As configured.
     pub(crate) address: String,
     pub(crate) weight: u32,
+    /// Whether it gets requests only when none of the others is up.
+    pub(crate) backup: bool,
     /// What a proxy that runs knows of it.
     pub(crate) state: Option<EndpointState>,
 }
@@ -119,6 +125,8 @@ pub(crate) struct Endpoint {
 pub(crate) struct EndpointState {
     /// What its name stands for; nothing while it does not resolve.
     pub(crate) addresses: Vec<String>,
+    /// How those of its addresses stand that are not simply up.
+    pub(crate) standing: Vec<String>,
     /// Connections of that core that wait to be used.
     pub(crate) idle: usize,
     /// The last try to connect, if it failed.

@@ -27,11 +27,11 @@ use super::core::Core;
 use super::direct;
 use super::head::{self, HeadFault};
 use super::inlet::Inlet;
+use super::progress::Progress;
 use super::record::{Received, Record, RequestId};
 use super::routing::{self, normalised, target_parts};
 use super::snapshot::Action;
 use super::terms::Terms;
-use super::upload::Progress;
 use crate::config::{ListenAddress, ListenerSettings};
 use crate::error::Reason;
 use crate::h1::{HeadScanner, Malformed, RequestHead};
@@ -219,8 +219,10 @@ impl Explaining<'_> {
         }
         self.account.cache = Some(cache);
         self.account.mirror = self.mirror(&admitted);
-        let node = self.received.terms.upstream().and_then(|upstream| upstream.endpoint(0)).cloned();
-        if let Some(node) = node {
+        let endpoint =
+            self.received.terms.upstream().and_then(|upstream| upstream.settings().endpoints.first());
+        if let Some(endpoint) = endpoint {
+            let authority = endpoint.address.authority();
             let progress = Progress::of(&admitted);
             let conversation = Conversation {
                 core,
@@ -232,7 +234,7 @@ impl Explaining<'_> {
                 record: &mut self.record,
                 progress: &progress,
             };
-            let sent = conversation.request_bytes(&node);
+            let sent = conversation.request_bytes(&authority, b"");
             self.account.request = self.sent(&sent);
         }
         caching.give_back(core);

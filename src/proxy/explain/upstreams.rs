@@ -5,11 +5,12 @@ use std::rc::Rc;
 
 use super::{ConnectFailure, Endpoint, EndpointState, Explaining, Mirror, Upstream, View};
 use crate::config::route::{self, SplitBy};
+use crate::config::{Balance, EndpointSettings, HashBy};
 use crate::net::deadline::TICK;
 use crate::proxy::admit::Admitted;
-use crate::proxy::routing;
 use crate::proxy::snapshot::Action;
-use crate::upstream::Node;
+use crate::proxy::{affinity, routing};
+use crate::upstream::{self as balanced, Member, Node, Standing};
 
 impl Explaining<'_> {
     /// What is said of the upstreams. Where chance decides, the one that most requests go to stands for all, so
@@ -40,7 +41,9 @@ impl Explaining<'_> {
                 name: name.clone(),
                 weight: (to.len() > 1).then_some(*weight),
                 taken: at == taken,
-                endpoints: self.endpoints(target.upstream),
+                balance: balance(&snapshot.upstreams[target.upstream].settings().balance),
+                endpoint: self.endpoint_by_key(&snapshot.upstreams[target.upstream]),
+                endpoints: self.endpoints(&snapshot.upstreams[target.upstream]),
             })
             .collect();
         if let Some(target) = to.get(taken) {
@@ -55,26 +58,69 @@ impl Explaining<'_> {
         Some(Mirror { upstream: terms.snapshot.upstreams.get(upstream)?.name.to_string(), share })
     }
 
-    fn endpoints(&self, upstream: usize) -> Vec<Endpoint> {
-        let snapshot = &self.received.terms.snapshot;
-        let (nodes, said) =
-            (snapshot.upstreams[upstream].endpoints(), &snapshot.settings.upstreams[upstream]);
-        let endpoint = |(node, said): (&Rc<Node>, &crate::config::EndpointSettings)| Endpoint {
-            address: node.key().address.to_string(),
-            weight: said.weight,
-            state: (self.view == View::Running).then(|| self.state(node)),
+    fn endpoints(&self, upstream: &balanced::Upstream) -> Vec<Endpoint> {
+        let roster = upstream.roster();
+        let nodes = upstream.endpoints();
+        let endpoint = |(origin, said): (usize, &EndpointSettings)| {
+            let members = nodes.iter().zip(&roster.members).filter(|(_, member)| member.origin == origin);
+            Endpoint {
+                address: said.address.to_string(),
+                weight: said.weight,
+                backup: said.backup,
+                state: (self.view == View::Running).then(|| self.state(&members.collect::<Vec<_>>())),
+            }
         };
-        nodes.iter().zip(&said.endpoints).map(endpoint).collect()
+        upstream.settings().endpoints.iter().enumerate().map(endpoint).collect()
     }
 
-    fn state(&self, node: &Node) -> EndpointState {
-        let failure = node.last_failure().map(|(tick, reason)| ConnectFailure {
+    /// How the members of an endpoint are.
+    fn state(&self, members: &[(&Rc<Node>, &Member)]) -> EndpointState {
+        let failures = members.iter().filter_map(|(node, _)| node.score.last_failure());
+        let failure = failures.max_by_key(|(tick, _)| *tick).map(|(tick, reason)| ConnectFailure {
             seconds_ago: TICK.saturating_mul(self.core.deadlines.now().saturating_sub(tick)).as_secs(),
             reason: reason.name().to_owned(),
             why: reason.sentence().to_owned(),
         });
-        let addresses = node.addresses().iter().map(ToString::to_string).collect();
-        EndpointState { addresses, idle: node.idle(), failure }
+        let addresses = members.iter().flat_map(|(node, _)| node.addresses());
+        let standing = members.iter().filter(|(_, member)| member.standing != Standing::Up);
+        let standing = standing.map(|(_, member)| match members {
+            [_] => member.standing.name().to_owned(),
+            _ => format!("{} {}", member.address, member.standing.name()),
+        });
+        EndpointState {
+            addresses: addresses.map(|address| address.to_string()).collect(),
+            standing: standing.collect(),
+            idle: members.iter().map(|(node, _)| node.idle()).sum(),
+            failure,
+        }
+    }
+
+    /// The endpoint that the request goes to, where its key decides that.
+    fn endpoint_by_key(&self, upstream: &balanced::Upstream) -> Option<String> {
+        let head = self.received.head.as_ref()?;
+        let point = affinity::point_of_key(upstream.hash_by()?, &self.peer, &self.received, head)?;
+        let slot = upstream.choose(point, None, &[]).ok()?;
+        Some(slot.node().key().address.to_string())
+    }
+}
+
+/// How an endpoint is chosen, in the words of the configuration.
+fn balance(balance: &Balance) -> String {
+    match balance {
+        Balance::RoundRobin => "round-robin".to_owned(),
+        Balance::LeastConnections => "least-connections".to_owned(),
+        Balance::PowerOfTwo => "power-of-two".to_owned(),
+        Balance::Random => "random".to_owned(),
+        Balance::ConsistentHash { by, .. } => format!(
+            "consistent-hash by {}",
+            match by {
+                HashBy::Client => "the client's address".to_owned(),
+                HashBy::Path => "the path".to_owned(),
+                HashBy::Url => "the URL".to_owned(),
+                HashBy::Header(name) => format!("the header {name}"),
+                HashBy::Cookie(name) => format!("the cookie {name}"),
+            }
+        ),
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct ListenerRules {
     write_idle: Ticks,
     tunnel_idle: Ticks,
     pub(in crate::proxy) trusted: TrustedProxies,
+    /// Whose connections begin with a header of the PROXY protocol.
+    pub(in crate::proxy) introduced: TrustedProxies,
 }
 
 impl ListenerRules {
@@ -40,6 +42,7 @@ impl ListenerRules {
             write_idle: Ticks::of(write_idle),
             tunnel_idle: Ticks::of(tunnel_idle),
             trusted: TrustedProxies::new(&settings.trusted),
+            introduced: TrustedProxies::new(&settings.proxy_protocol),
         }
     }
 

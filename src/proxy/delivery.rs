@@ -1,0 +1,50 @@
+//! How the content of a response goes out to the client.
+
+use super::respond::{Asked, ResponseFault};
+use crate::error::Reason;
+use crate::h1::BodyLength;
+use crate::h1::body::{Decoder, Encoder};
+use crate::h1::encode::ResponseBody;
+use crate::http::Version;
+
+/// How the content of a response goes out.
+#[derive(Clone, Copy)]
+pub(super) struct Outgoing {
+    pub(super) body: ResponseBody,
+    pub(super) encoder: Encoder,
+}
+
+impl Outgoing {
+    pub(super) fn decide(asked: Asked, status: u16, length: BodyLength) -> Outgoing {
+        let (body, encoder) = match length {
+            BodyLength::None if status == 204 => (ResponseBody::Forbidden, Encoder::Plain),
+            BodyLength::None => (ResponseBody::Described, Encoder::Plain),
+            BodyLength::Known(length) => (ResponseBody::Known(length), Encoder::Plain),
+            BodyLength::Chunked | BodyLength::UntilClose => match asked.version {
+                Version::Http11 => (ResponseBody::Chunked, Encoder::Chunked),
+                Version::Http10 => (ResponseBody::UntilClose, Encoder::Plain),
+            },
+        };
+        Outgoing { body, encoder }
+    }
+}
+
+/// Content on its way through.
+pub(super) struct Content {
+    pub(super) decoder: Decoder,
+    pub(super) outgoing: Outgoing,
+    /// The response has ended.
+    pub(super) done: bool,
+    /// The upstream sent more than its response.
+    pub(super) overrun: bool,
+    /// What ends the response had no room in its last window.
+    pub(super) end_apart: bool,
+}
+
+impl Content {
+    /// A fault in the middle of it.
+    pub(super) fn fault(&self, reason: Reason) -> ResponseFault {
+        let ends_with_close = self.outgoing.body == ResponseBody::UntilClose;
+        ResponseFault { reason, unanswered: false, ends_with_close }
+    }
+}
