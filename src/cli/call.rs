@@ -23,7 +23,7 @@ use crate::server::admin::wire::Failed;
 const CALL_TIME: Duration = Duration::from_secs(15);
 
 /// Bytes of the longest answer.
-const ANSWER_BYTES_MAX: usize = 1024 * KIB;
+const ANSWER_BYTES_MAX: usize = 8 * 1024 * KIB;
 
 /// Sends `content` to that path of the endpoint, and reads what it answers.
 ///
@@ -34,17 +34,18 @@ pub(super) fn post<T: DeserializeOwned>(
     path: &str,
     content: &impl Serialize,
 ) -> Result<T, Failure> {
-    let target = Target::of(at)?;
-    match ask(at, path, content)? {
-        Ok(answer) => Ok(answer),
-        Err((status, why)) => {
-            let refuses = if status.is_client_error() { "refuses" } else { "failed" };
-            Err(Failure::Call(format!("the proxy at {target} {refuses}: {}", on_one_line(&why))))
-        }
-    }
+    ask(at, path, content)?.map_err(|(status, why)| refused(at, status, &why))
 }
 
-/// The same; what the proxy says to an order that it does not follow comes back as it is, with its status.
+/// Reads what that path of the endpoint has to say.
+///
+/// # Errors
+/// As with [`post`].
+pub(super) fn get<T: DeserializeOwned>(at: &AdminSettings, path: &str) -> Result<T, Failure> {
+    call(at, path, None)?.map_err(|(status, why)| refused(at, status, &why))
+}
+
+/// The same as [`post`]; what the proxy says to an order that it does not follow comes back as it is, with its status.
 ///
 /// # Errors
 /// The proxy cannot be reached.
@@ -53,12 +54,29 @@ pub(super) fn ask<T: DeserializeOwned>(
     path: &str,
     content: &impl Serialize,
 ) -> Result<Result<T, (StatusCode, String)>, Failure> {
+    let content = serde_json::to_vec(content)
+        .map_err(|error| Failure::Call(format!("this cannot be sent to a proxy: {error}")))?;
+    call(at, path, Some(content))
+}
+
+/// The proxy did not do what was asked.
+fn refused(at: &AdminSettings, status: StatusCode, why: &str) -> Failure {
+    let refuses = if status.is_client_error() { "refuses" } else { "failed" };
+    let target = Target::of(at).map(|target| format!(" at {target}")).unwrap_or_default();
+    Failure::Call(format!("the proxy{target} {refuses}: {}", on_one_line(why)))
+}
+
+/// POST with content, GET without.
+fn call<T: DeserializeOwned>(
+    at: &AdminSettings,
+    path: &str,
+    content: Option<Vec<u8>>,
+) -> Result<Result<T, (StatusCode, String)>, Failure> {
     let target = Target::of(at)?;
     let broken = |error: &dyn std::fmt::Display| Failure::Call(format!("cannot call {target}: {error}"));
-    let content = serde_json::to_vec(content).map_err(|error| broken(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| broken(&error))?;
-    let call = async { tokio::time::timeout(CALL_TIME, target.post(path, content)).await };
+    let call = async { tokio::time::timeout(CALL_TIME, target.send(path, content)).await };
     let (status, content) = runtime
         .block_on(call)
         .unwrap_or_else(|_| Err(format!("{target} does not answer within {CALL_TIME:?}")))
@@ -103,9 +121,12 @@ impl Target {
         })
     }
 
-    async fn post(&self, path: &str, content: Vec<u8>) -> Result<(StatusCode, Bytes), String> {
-        let request = Request::post(path).header(CONTENT_TYPE, "application/json");
-        let content = Full::from(content);
+    async fn send(&self, path: &str, content: Option<Vec<u8>>) -> Result<(StatusCode, Bytes), String> {
+        let request = match content {
+            Some(_) => Request::post(path).header(CONTENT_TYPE, "application/json"),
+            None => Request::get(path),
+        };
+        let content = Full::from(content.unwrap_or_default());
         let answer = match self {
             Target::Unix(path) => {
                 let stream = self.connect_unix(path).await?;

@@ -8,6 +8,7 @@ mod explain;
 mod print;
 mod purge;
 mod reload;
+mod upstream;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -73,6 +74,8 @@ enum Command {
     ClearCache(purge::ClearArgs),
     /// Remove stored responses of the proxy that runs: those of a URL, with a prefix, or with a tag
     Purge(purge::PurgeArgs),
+    /// Say how the upstreams of the proxy that runs are, or take an endpoint out of service
+    Upstream(upstream::UpstreamArgs),
 }
 
 #[derive(Args)]
@@ -106,6 +109,7 @@ fn run(args: impl Iterator<Item = OsString>) -> u8 {
         Some(Command::Explain(args)) => finish(explain::run(args)),
         Some(Command::ClearCache(args)) => finish(purge::clear(args)),
         Some(Command::Purge(args)) => finish(purge::purge(args)),
+        Some(Command::Upstream(args)) => finish(upstream::run(args)),
         Some(Command::Run(args)) => finish(proxy(args)),
         None => finish(proxy(cli.run)),
     }
@@ -261,7 +265,7 @@ fn destinations(settings: &Settings) -> String {
     let urls = |upstream: &UpstreamSettings| {
         let url = |endpoint: &EndpointSettings| match &endpoint.address {
             address @ EndpointAddress::Tcp(..) => format!("http://{address}"),
-            address @ EndpointAddress::Unix(_) => address.to_string(),
+            address => address.to_string(),
         };
         upstream.endpoints.iter().map(url).collect::<Vec<_>>().join(", ")
     };

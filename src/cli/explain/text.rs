@@ -106,6 +106,10 @@ fn upstream(upstream: &Upstream, all: u32) -> Vec<String> {
     let share = upstream.weight.map(|weight| format!(", {weight} of {all}")).unwrap_or_default();
     let taken = if upstream.taken && upstream.weight.is_some() { ", which gets it" } else { "" };
     let mut lines = vec![format!("{}{share}{taken}", upstream.name)];
+    if upstream.balance != "round-robin" {
+        let to = upstream.endpoint.as_ref().map(|to| format!(", which is {to}")).unwrap_or_default();
+        lines.push(format!("  {}{to}", upstream.balance));
+    }
     lines.extend(upstream.endpoints.iter().map(endpoint));
     lines
 }
@@ -115,11 +119,17 @@ fn endpoint(endpoint: &Endpoint) -> String {
     if endpoint.weight != 1 {
         line.push_str(&format!(", weight {}", endpoint.weight));
     }
+    if endpoint.backup {
+        line.push_str(", backup");
+    }
     let Some(state) = &endpoint.state else { return line };
     match &*state.addresses {
         [] => line.push_str(", which does not resolve"),
         [only] if *only == endpoint.address => {}
         addresses => line.push_str(&format!(", which is {}", addresses.join(", "))),
+    }
+    for standing in &state.standing {
+        line.push_str(&format!(", {standing}"));
     }
     line.push_str(&format!(", {} idle connections", state.idle));
     match &state.failure {
