@@ -26,7 +26,10 @@ const IO_ROOMS: &[&str] = &[
     "cache/store/ticket.rs",
     "upstream/connect.rs",
     "upstream/group.rs",
+    "upstream/lineup.rs",
     "upstream/pool.rs",
+    "upstream/shared.rs",
+    "upstream/slot.rs",
 ];
 
 /// Vocabulary that everything may use: layer 0 imports within itself freely.

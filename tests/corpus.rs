@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use ringway::cache;
 use ringway::cache::fuzz_range;
 use ringway::config;
+use ringway::fuzz_preamble;
 use ringway::h1::fuzz;
 use ringway::http::fuzz_path;
 use ringway::route::{self, fuzz_patterns};
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 11] = [
+const TARGETS: [(&str, Body); 12] = [
     ("chunked", fuzz::chunked),
     ("date", fuzz_range::date),
     ("directives", cache::fuzz::directives),
@@ -24,6 +25,7 @@ const TARGETS: [(&str, Body); 11] = [
     ("framing", fuzz::framing),
     ("path", fuzz_path::path),
     ("patterns", fuzz_patterns::patterns),
+    ("preamble", fuzz_preamble::preamble),
     ("range", fuzz_range::range),
     ("request_head", fuzz::request_head),
     ("response_head", fuzz::response_head),

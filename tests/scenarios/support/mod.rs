@@ -2,12 +2,15 @@
 
 pub(crate) mod cache;
 pub(crate) mod client;
+pub(crate) mod dns;
+pub(crate) mod endpoints;
 pub(crate) mod file;
 pub(crate) mod gate;
 pub(crate) mod live;
 pub(crate) mod message;
 pub(crate) mod origin;
 pub(crate) mod proxy;
+pub(crate) mod upstreams;
 pub(crate) mod wire;
 
 use std::panic::resume_unwind;

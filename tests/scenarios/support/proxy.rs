@@ -421,14 +421,26 @@ pub(crate) fn run_as(user: Option<u32>, args: &[&str], variables: &[(&str, &str)
     command.args(args).env_clear().envs(variables.iter().copied());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary starts");
+    // What it says may be more than fits into a pipe.
+    let stdout = gather(child.stdout.take().unwrap());
+    let stderr = gather(child.stderr.take().unwrap());
     let status = wait_for(&mut child, PATIENCE);
     if status.is_none() {
         let _ = child.kill();
+        let _ = child.wait();
     }
-    let output = child.wait_with_output().unwrap();
-    let (stdout, stderr) = (super::message::text(&output.stdout), super::message::text(&output.stderr));
+    let [stdout, stderr] = [stdout, stderr].map(|bytes| super::message::text(&bytes.join().unwrap()));
     let Some(status) = status else { panic!("{args:?} did not end: {stderr}") };
     Run { code: status.code(), stdout, stderr }
+}
+
+/// Reads all of it, on a thread of its own.
+fn gather(mut source: impl std::io::Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        source.read_to_end(&mut bytes).unwrap();
+        bytes
+    })
 }
 
 fn wait_for(child: &mut Child, bound: Duration) -> Option<ExitStatus> {
