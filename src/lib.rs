@@ -15,7 +15,7 @@
 //! ```text
 //!   5  cli  server           processes, threads, wiring
 //!   4  proxy                 the story of one exchange: the only place that strings steps together
-//!   3  net  cache::store  upstream::{pool, connect}     the only code that names the runtime's I/O
+//!   3  net  cache::store  upstream::{pool, group, …}    the only code that names the runtime's I/O
 //!   2  route  filter  cache  content  upstream   pure decisions; siblings do not know each other
 //!   1  h1  config            bytes to values, text to values
 //!   0  http  limits  clock  error  observe    vocabulary
@@ -30,7 +30,7 @@
 //! - [`route`] finds the route that takes a request.
 //! - [`filter`] decides whether a request is served, and whom to believe.
 //! - [`cache`] says what is stored and may be used, what may be stored, and who fetches what.
-//! - [`upstream`] chooses an endpoint, keeps connections, and decides what may be sent again.
+//! - [`upstream`] chooses an endpoint, keeps connections, judges how endpoints are, and decides what may be sent again.
 //! - [`content`] writes the proxy's own answers; [`observe`] counts and logs.
 //! - [`error`] is the table of every reason for which an exchange can end.
 //! - [`config`] and [`cli`] say what people can say to it.
@@ -39,7 +39,8 @@
 //!
 //! - Layers 0 to 2 do no I/O, read no clock and hold no globals: time comes in as an argument, reasons
 //!   go out as values.
-//! - A core's state belongs to its thread. Threads talk by messages; no lock is taken on a worker. What
+//! - A core's state belongs to its thread. Threads talk by messages; no lock is taken on a worker but by a request that
+//!   waits for room at an upstream. Limits at endpoints are atomic counts ([`upstream::shared`]). What
 //!   is stored in the cache is immutable, and freed by whoever lets go of it last.
 //! - A head stays in the buffer it was received into, and its parts are spans over that buffer. What
 //!   is forwarded is written anew from them, never passed on as raw bytes.
