@@ -312,18 +312,19 @@ impl Default for Breaker {
 pub struct Retry {
     /// When no connection could be made.
     pub on_connect: bool,
-    /// When the connection ended before a byte of the response went to the client, and the method is idempotent.
+    /// When the connection ended without a byte of the final response, and the method is idempotent.
     pub on_reset: bool,
     /// When the response did not come in time, and the method is idempotent.
     pub on_timeout: bool,
     /// When the response has such a status, and the method is idempotent; as ranges with both ends.
     pub statuses: Vec<(u16, u16)>,
-    /// Retries in percent of requests, over some seconds; a few are always allowed.
+    /// Retries in percent of requests, over ten seconds; ten are always allowed, or one on each core if that is more. Those
+    /// for want of a connection do not count.
     pub budget: u32,
-    /// The most time from the first try to the last; none is no limit.
+    /// No try begins later than so long after the first; none is no limit.
     pub time: Option<Duration>,
-    /// The pause before the second retry, at most; it doubles with each, and chance takes some of it. The first goes
-    /// out at once.
+    /// The pause before the second retry, at most; it doubles with each, up to sixteen times, and chance takes some of
+    /// it. The first goes out at once.
     pub backoff: Duration,
     /// Bytes of content that are kept to be sent again, beyond what came with the head; at most
     /// [`crate::limits::REPLAY_BYTES_MAX`].
