@@ -77,11 +77,35 @@ catalogue! {
     HopsUsedUp: 501, "hops_used_up", "Max-Forwards is used up, and there is nothing to say about the proxy itself.", "";
     Loop: 508, "loop", "The request has passed this proxy before.", "proxy_loop_detected";
 
+    // It is turned away by what its listener or its route checks.
+    AccessDenied: 403, "access_denied", "Clients of your network are not served here.", "";
+    RuleDenied: 403, "rule_denied", "This request is not allowed.", "";
+    RuleClosed: 0, "rule_closed", "A rule has the connection closed without an answer.", "";
+    RuleRedirected: 302, "rule_redirected", "A rule sends this request elsewhere.", "";
+    Tarpitted: 0, "tarpitted", "A rule has the client wait, and the connection closed.", "";
+    MethodRefused: 405, "method_refused", "This method is not allowed here.", "";
+    QueryTooLarge: 414, "query_too_large", "The query is too long, or has too many parameters.", "";
+    FieldTooLarge: 431, "field_too_large", "A header field is too large.", "";
+    ContentRefused: 415, "content_refused", "Content of this type or coding is not accepted here.", "";
+    FormRefused: 400, "form_refused", "The form in the content is malformed, or has too many fields.", "";
+    RateLimited: 429, "rate_limited", "There were too many requests. Try again later.", "";
+    Unauthenticated: 401, "unauthenticated", "Credentials are needed here.", "";
+    AuthRefused: 403, "auth_refused", "These credentials do not allow this.", "";
+    AuthUnavailable: 503, "auth_unavailable", "Credentials cannot be checked at the moment.", "destination_unavailable";
+    CorsRefused: 403, "cors_refused", "Pages of this origin may not ask this.", "";
+
+    // There is too much to do.
+    TooManyConnections: 503, "too_many_connections", "There are too many connections.", "connection_limit_reached";
+    Overloaded: 503, "overloaded", "This server is overloaded. Try again later.", "proxy_internal_response";
+    StorageFailed: 503, "storage_failed", "The content cannot be kept at the moment.", "proxy_internal_error";
+
     // The client's side of the connection gave out.
     BadProxyHeader: 0, "bad_proxy_header", "The connection did not begin with a well-formed header of the PROXY protocol.", "";
     HeadTimeout: 408, "head_timeout", "The request head did not arrive in time.", "";
     BodyTimeout: 408, "body_timeout", "The request content did not arrive in time.", "";
     ClientClosed: 0, "client_closed", "The client closed the connection.", "";
+    BodyTooSlow: 408, "body_too_slow", "The request content came too slowly.", "";
+    ClientTooSlow: 0, "client_too_slow", "The client read the response too slowly.", "";
     ClientStalled: 0, "client_stalled", "The client did not read the response in time.", "";
 
     // The cache's part.
@@ -108,6 +132,7 @@ catalogue! {
     UpstreamHeadTooLarge: 502, "upstream_head_too_large", "The header section of the server's answer is too large.", "http_response_header_section_size";
     UpstreamBadChunk: 502, "upstream_bad_chunk", "The chunked coding of the server's answer is malformed.", "http_protocol_error";
     UpstreamBadTrailer: 502, "upstream_bad_trailer", "The trailer section of the server's answer is malformed or too large.", "http_protocol_error";
+    UpstreamBadCoding: 502, "upstream_bad_coding", "The content coding of the server's answer is malformed.", "http_response_content_coding";
     UpstreamTruncated: 502, "upstream_truncated", "The server's answer broke off.", "http_response_incomplete";
     UpstreamError: 502, "upstream_error", "The server failed.", "http_response_incomplete";
     UpstreamBadUpgrade: 502, "upstream_bad_upgrade", "The server switched protocols without being asked.", "http_upgrade_failed";

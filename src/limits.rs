@@ -78,6 +78,9 @@ pub struct ListenerLimits {
     pub keep_alive: Duration,
     /// Between two steps forward of writing the response.
     pub write_idle: Duration,
+    /// Bytes a second that content has to come with, and responses have to be read with, while the client is waited
+    /// for; 0 asks for nothing.
+    pub rate_min: u32,
     /// A tunnel without a byte in either direction.
     pub tunnel_idle: Duration,
 }
@@ -91,6 +94,7 @@ impl Default for ListenerLimits {
             body_idle: Duration::from_secs(30),
             keep_alive: Duration::from_secs(75),
             write_idle: Duration::from_secs(30),
+            rate_min: 64,
             tunnel_idle: Duration::from_secs(3600),
         }
     }
@@ -141,6 +145,8 @@ pub struct RouteLimits {
     pub body_idle: Option<Duration>,
     /// See [`ListenerLimits::write_idle`].
     pub write_idle: Option<Duration>,
+    /// See [`ListenerLimits::rate_min`].
+    pub rate_min: Option<u32>,
     /// See [`ListenerLimits::tunnel_idle`].
     pub tunnel_idle: Option<Duration>,
     /// See [`UpstreamLimits::connect`].

@@ -96,6 +96,7 @@ const fn is_rewritten(name: Name) -> bool {
             | Name::XForwardedHost
             | Name::XForwardedProto
             | Name::XRequestId
+            | Name::XRingwayTag
     )
 }
 
@@ -279,7 +280,8 @@ fn status_line(out: &mut impl BufMut, status: u16, phrase: &[u8]) {
 pub fn trailers(out: &mut impl BufMut, fields: Fields<'_>) {
     out.put_slice(b"0\r\n");
     for (known, name, value) in fields.iter() {
-        if known == Name::Other && !is_forbidden_in_trailers(name) {
+        let stands_for_another = Name::is_imitated_by(name) || Name::is_of_forwarding(name);
+        if known == Name::Other && !stands_for_another && !is_forbidden_in_trailers(name) {
             put(out, &[name, b": ", value, b"\r\n"]);
         }
     }
@@ -288,7 +290,7 @@ pub fn trailers(out: &mut impl BufMut, fields: Fields<'_>) {
 
 /// Fields for framing, routing, authentication, request modifiers and response control: taken from a
 /// trailer section they could change what was decided from the head (RFC 9110, section 6.5.1). The
-/// names in [`Name`] are all of that kind.
+/// names in [`Name`] are all of that kind. Nor may names with underscores that others cannot tell from them.
 fn is_forbidden_in_trailers(name: &[u8]) -> bool {
     const FORBIDDEN: &[&[u8]] = &[
         b"age",
@@ -315,7 +317,11 @@ fn is_forbidden_in_trailers(name: &[u8]) -> bool {
         b"warning",
         b"www-authenticate",
     ];
-    FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden))
+    let plain = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    let is = |forbidden: &&[u8]| {
+        forbidden.len() == name.len() && name.iter().map(plain).eq(forbidden.iter().copied())
+    };
+    FORBIDDEN.iter().any(is)
 }
 
 fn framing(out: &mut impl BufMut, body: BodyLength) {

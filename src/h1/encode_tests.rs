@@ -103,7 +103,10 @@ fn a_response_without_content_keeps_or_loses_its_length_as_its_kind_demands() {
 
 #[test]
 fn trailers_lose_what_could_change_decisions() {
-    let section = b"X-Sum: 1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nHost: b\r\nSet-Cookie: a\r\nAuthorization: b\r\n\r\n";
+    let section = b"X-Sum: 1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nHost: b\r\nSet-Cookie: a\r\nAuthorization: b\r\n\
+        X-Ringway-Tag: a\r\nX_Ringway_Tag: a\r\nx_ringway-tag: a\r\nX-Forwarded-For: ::1\r\nX_Forwarded_For: ::1\r\n\
+        X-Forwarded-Port: 1\r\nX_Forwarded_Prefix: /\r\nContent_Length: 5\r\ncontent_type: a\r\nIf_None_Match: *\r\n\
+        X-Request_Id: a\r\n\r\n";
     let mut lines = Vec::new();
     crate::h1::head::parse_fields(section, &HeadLimits::default(), &mut lines).unwrap();
     let mut out = Vec::new();

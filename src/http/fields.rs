@@ -62,6 +62,7 @@ pub enum Name {
     XForwardedHost,
     XForwardedProto,
     XRequestId,
+    XRingwayTag,
 }
 
 impl Name {
@@ -98,6 +99,7 @@ impl Name {
             12 if is(b"content-type") => Name::ContentType,
             12 if is(b"max-forwards") => Name::MaxForwards,
             12 if is(b"x-request-id") => Name::XRequestId,
+            13 if is(b"x-ringway-tag") => Name::XRingwayTag,
             13 if is(b"authorization") => Name::Authorization,
             13 if is(b"cache-control") => Name::CacheControl,
             13 if is(b"content-range") => Name::ContentRange,

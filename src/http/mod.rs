@@ -4,6 +4,7 @@
 //! received into, and [`Span`]s say where its parts lie. Nothing here knows a socket or a clock.
 
 pub mod authority;
+pub mod coding;
 pub mod cookie;
 pub mod date;
 pub mod fields;

@@ -37,6 +37,8 @@ impl FromStr for Format {
 pub struct Line<'a> {
     /// The client's address, or `unix`.
     pub client: &'a [u8],
+    /// Who the client is, if that was found out; empty otherwise.
+    pub user: &'a [u8],
     /// When the exchange ended, as an IMF-fixdate.
     pub date: &'a [u8],
     /// The method.
@@ -69,6 +71,10 @@ pub struct Line<'a> {
     pub reason: &'static str,
     /// What the cache did, if there is one.
     pub cache: Option<&'static str>,
+    /// Tags that rules have given, with commas between.
+    pub tags: &'a [u8],
+    /// Rules that held: `SET/ID`, with commas between.
+    pub rules: &'a [u8],
 }
 
 /// Appends one line, with its line feed.
@@ -82,7 +88,9 @@ pub fn write(out: &mut Vec<u8>, format: Format, line: &Line<'_>) {
 
 fn combined(out: &mut Vec<u8>, line: &Line<'_>) {
     out.extend_from_slice(line.client);
-    out.extend_from_slice(b" - - [");
+    out.extend_from_slice(b" - ");
+    word(out, if line.user.is_empty() { b"-" } else { line.user });
+    out.extend_from_slice(b" [");
     log_date(out, line.date);
     out.extend_from_slice(b"] \"");
     escape(out, line.method);
@@ -135,6 +143,11 @@ fn json(out: &mut Vec<u8>, line: &Line<'_>) {
         key(out, name);
         string(out, value);
     }
+    key(out, "user");
+    match line.user {
+        [] => out.extend_from_slice(b"null"),
+        user => string(out, user),
+    }
     key(out, "status");
     number(out, line.status.into());
     key(out, "bytes");
@@ -165,6 +178,13 @@ fn json(out: &mut Vec<u8>, line: &Line<'_>) {
     match line.cache {
         Some(outcome) => string(out, outcome.as_bytes()),
         None => out.extend_from_slice(b"null"),
+    }
+    for (name, value) in [("tags", line.tags), ("rules", line.rules)] {
+        // Most requests have none.
+        if !value.is_empty() {
+            key(out, name);
+            string(out, value);
+        }
     }
     out.extend_from_slice(b"}\n");
 }
@@ -246,6 +266,7 @@ mod tests {
     fn line() -> Line<'static> {
         Line {
             client: b"192.0.2.1",
+            user: b"",
             date: b"Sun, 06 Nov 1994 08:49:37 GMT",
             method: b"GET",
             target: b"/a\"b\n",
@@ -262,6 +283,8 @@ mod tests {
             total: Duration::from_micros(20_005),
             reason: "done",
             cache: Some("HIT"),
+            tags: b"",
+            rules: b"",
         }
     }
 
@@ -284,13 +307,25 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_a_user_stays_one_word() {
+        let named = Line { user: b"a \"b\n] c\xe4", ..line() };
+        let mut out = Vec::new();
+        write(&mut out, Format::Combined, &named);
+        let text = String::from_utf8(std::mem::take(&mut out)).unwrap();
+        assert!(text.starts_with(r#"192.0.2.1 - a\x20\"b\x0a]\x20c\xe4 [06/Nov/"#), "{text}");
+        write(&mut out, Format::Json, &named);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains(r#","user":"a \"b\u000a] c\u00e4","#), "{text}");
+    }
+
+    #[test]
     fn json_lines_are_json() {
         let mut out = Vec::new();
         write(&mut out, Format::Json, &line());
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "{\"time\":\"Sun, 06 Nov 1994 08:49:37 GMT\",\"client\":\"192.0.2.1\",\"method\":\"GET\",\"host\":\"example.com\",\
-             \"target\":\"/a\\\"b\\u000a\",\"version\":\"HTTP/1.1\",\"status\":200,\"bytes\":12,\"referer\":\"\",\
+             \"target\":\"/a\\\"b\\u000a\",\"version\":\"HTTP/1.1\",\"user\":null,\"status\":200,\"bytes\":12,\"referer\":\"\",\
              \"user_agent\":\"c\\\\d\\u00e9\",\"request_id\":\"id\",\"upstream\":\"127.0.0.1:9001\",\"connect_ms\":null,\
              \"first_byte_ms\":1.234,\"total_ms\":20.005,\"reason\":\"done\",\"cache\":\"HIT\"}\n"
         );

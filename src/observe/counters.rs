@@ -56,6 +56,18 @@ macro_rules! counters {
 counters! {
     /// Connections that were accepted.
     accepted,
+    /// Connections that were turned away, for the process had as many as it may.
+    refused_by_process,
+    /// The same for their listener.
+    refused_by_listener,
+    /// The same for their client.
+    refused_by_client,
+    /// Connections that were turned away, for too many came of late.
+    refused_by_rate,
+    /// The same from their client.
+    refused_by_client_rate,
+    /// Idle connections that were closed to make room.
+    idle_closed,
     /// Times that accept failed, and was left alone for a moment.
     accept_errors,
     /// Connections that a panic ended.
@@ -88,11 +100,38 @@ counters! {
     cache_revalidated,
     /// Requests that the cache had nothing to do with.
     cache_bypassed,
+    /// Responses that were compressed on their way to the client.
+    compressed,
+    /// Bytes of content that were compressed, on their way or to be kept.
+    compressed_in,
+    /// Bytes that came of that.
+    compressed_out,
+    /// Compressed forms of stored responses that were made to be kept.
+    compressed_kept,
+    /// Requests that were answered with such a form.
+    compressed_hits,
+    /// Responses that went out as they came, because there was no memory for one more stream of compressed content, or
+    /// because as much stored content was being compressed already as may be at once.
+    compression_skipped,
+    /// Responses that were taken apart for clients that do not take their coding.
+    decompressed,
     /// Requests that a mirror got a copy of.
     mirrored,
     /// Requests that a mirror was to get a copy of, and did not: it has too many already, or their content had not
     /// come as a whole.
     mirror_skipped,
+    /// Passwords that were held against their hashes.
+    passwords_hashed,
+    /// Requests to services that say whether a request is served.
+    services_asked,
+    /// Requests whose content was held until it was whole.
+    requests_held,
+    /// Those of them of which some lay in a file.
+    requests_held_in_files,
+    /// Bytes of content of requests that were held.
+    requests_held_bytes,
+    /// Responses that were taken from their upstreams ahead of their clients, so that the upstream was free before.
+    responses_held,
     /// Idle connections that gave up their buffer and task.
     parked,
     /// Lines of the access log that were dropped, because whoever reads them was too slow.
