@@ -161,10 +161,18 @@ pub(super) const fn kebab<const LENGTH: usize>(name: &str) -> [u8; LENGTH] {
     out
 }
 
+/// The name of a field without what makes a name of a word of the language: `r#in` becomes `in`.
+pub(super) const fn bare(name: &str) -> &str {
+    match name.as_bytes() {
+        [b'r', b'#', ..] => name.split_at(2).1,
+        _ => name,
+    }
+}
+
 /// The name of a key as it stands in the file.
 macro_rules! key {
     ($name:ident) => {{
-        const FIELD: &str = stringify!($name);
+        const FIELD: &str = $crate::config::keys::bare(stringify!($name));
         const BYTES: [u8; FIELD.len()] = $crate::config::keys::kebab(FIELD);
         const NAME: &str = match std::str::from_utf8(&BYTES) {
             Ok(name) => name,

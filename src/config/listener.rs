@@ -7,6 +7,8 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use super::Host;
+use super::clients::ClientLimits;
+use super::traffic::Traffic;
 use crate::http::authority;
 use crate::limits::ListenerLimits;
 
@@ -23,6 +25,10 @@ pub struct ListenerSettings {
     pub trusted: Vec<TrustedPeer>,
     /// Peers that begin each connection with the PROXY protocol, version 1 or 2; who does not is refused.
     pub proxy_protocol: Vec<TrustedPeer>,
+    /// How many connections its clients may have, and how fast new ones may come.
+    pub clients: ClientLimits,
+    /// What it does about traffic.
+    pub traffic: Traffic,
 }
 
 /// An address to listen on: `127.0.0.1:8080`, `[::1]:0`, `localhost:80`, `unix:/run/ringway/web.sock`.

@@ -73,6 +73,18 @@ impl FromStr for HostPattern {
 /// Why a host with a port is none.
 const PORT: &str = "requests are matched whatever the port";
 
+impl HostPattern {
+    /// Whether a host is one that the pattern is for: in lower case, without port.
+    pub fn is_for(&self, host: &[u8]) -> bool {
+        match self {
+            HostPattern::Exact(name) => host == name.as_bytes(),
+            HostPattern::Wildcard(parent) => host
+                .strip_suffix(parent.as_bytes())
+                .is_some_and(|below| below.len() > 1 && below.ends_with(b".")),
+        }
+    }
+}
+
 impl std::fmt::Display for HostPattern {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -132,6 +144,24 @@ impl PathPattern {
         let pattern = PathPattern::Regex(text.parse()?);
         check_captures(text, pattern.captures())?;
         Ok(pattern)
+    }
+
+    /// Whether a path in normal form is one that the pattern is for. What does not begin with a slash, such as `*`, is no
+    /// path.
+    pub fn is_for(&self, path: &[u8]) -> bool {
+        let Some(rest) = path.strip_prefix(b"/") else { return false };
+        let (segments, is_prefix) = match self {
+            PathPattern::Whole(segments) => (segments, false),
+            PathPattern::Prefix(segments) => (segments, true),
+            PathPattern::Regex(pattern) => return pattern.regex().is_match(path),
+        };
+        let mut found = rest.split(|&byte| byte == b'/');
+        let all = segments.iter().all(|segment| match (segment, found.next()) {
+            (_, None) => false,
+            (Segment::Literal(text), Some(found)) => found == text.as_bytes(),
+            (Segment::Capture(_), Some(found)) => !found.is_empty(),
+        });
+        all && (is_prefix || found.next().is_none())
     }
 
     /// The names of what it captures, from left to right.
@@ -343,6 +373,22 @@ pub enum Test {
     Regex(Pattern),
     /// One of these.
     OneOf(Vec<Test>),
+}
+
+impl Test {
+    /// Whether the test is passed, where `one` says whether any of the values is accepted.
+    pub fn passes(&self, one: &dyn Fn(&dyn Fn(&[u8]) -> bool) -> bool) -> bool {
+        match self {
+            Test::Present => one(&|_| true),
+            Test::Absent => !one(&|_| true),
+            Test::Is(text) => one(&|value| value == text.as_bytes()),
+            Test::Prefix(text) => one(&|value| value.starts_with(text.as_bytes())),
+            Test::Suffix(text) => one(&|value| value.ends_with(text.as_bytes())),
+            Test::Contains(text) => one(&|value| memchr::memmem::find(value, text.as_bytes()).is_some()),
+            Test::Regex(pattern) => one(&|value| pattern.regex().is_match(value)),
+            Test::OneOf(tests) => tests.iter().any(|test| test.passes(one)),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,27 +2,39 @@
 //! the same words, and the result is valid or does not exist.
 
 mod admin;
+pub mod browsers;
 mod cache;
+pub mod clients;
+pub mod coding;
 mod environment;
+pub mod flow;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod holding;
+pub mod identity;
 pub mod keys;
 mod listener;
 pub mod matching;
 mod name_server;
 mod options;
 mod origin;
+pub mod passwords;
 mod print;
+pub mod probes;
 pub mod problem;
 mod quantity;
 mod read;
 mod reader;
 pub mod route;
+pub mod rules;
 mod schema;
+pub mod security;
 pub mod source;
 mod suggest;
 mod table;
 pub mod template;
+pub mod tokens;
+mod traffic;
 mod upstream;
 mod words;
 
@@ -36,6 +48,7 @@ pub use problem::{Problem, Problems};
 pub use read::{Loaded, Places, load, of_origin};
 pub use route::RouteSettings;
 pub use schema::schema;
+pub use traffic::Traffic;
 pub use upstream::{
     Balance, Breaker, Ejection, EndpointAddress, EndpointSettings, HashBy, HttpProbe, Probe, ProbeAsk,
     ProxyVersion, Queue, Retry, Sticky, UpstreamSettings, WhenDown,
@@ -68,10 +81,18 @@ pub struct Settings {
     pub resolvers: Vec<SocketAddr>,
     /// What becomes of which requests, in the order of the file.
     pub routes: Vec<RouteSettings>,
+    /// Sets of rules for requests, which listeners and routes name.
+    pub rule_sets: Vec<rules::RuleSet>,
+    /// Rates, which listeners and routes name.
+    pub rates: Vec<flow::Rate>,
+    /// Ways to authenticate, which listeners and routes name.
+    pub auths: Vec<identity::Auth>,
     /// Pages for errors that the proxy answers by itself.
     pub error_pages: ErrorPages,
     /// Bounds on the heads of responses.
     pub response_head: HeadLimits,
+    /// What the process may hold.
+    pub room: Room,
     /// From the signal to stop until what is still open is cut.
     pub drain: Duration,
     /// This proxy's name in Via.
@@ -94,6 +115,16 @@ impl Settings {
         let options = Options { origin: Some(vec![origin]), ..Options::default() };
         options.into_settings(None).unwrap()
     }
+}
+
+/// What the process may hold, over all listeners and cores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Connections of clients; by default as many as there are descriptors for, with those that upstreams and the rest
+    /// need.
+    pub connections_max: Option<u32>,
+    /// Bytes of memory for buffers; by default there is no limit.
+    pub memory_max: Option<u64>,
 }
 
 /// An address, or a name that has to be looked up.

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::admin::{self, AdminAddress, Token};
+use super::clients::LeastRate;
 use super::keys::{self, Kind, key};
 use super::name_server::NameServer;
 use super::quantity::{OrOff, Size, SocketTime, Span};
 use super::source::Place;
 use super::table::{Entries, FromValue, Reader, Said, texts};
 use super::words::{Policy, RetryRule};
-use super::{ConfigError, DriverChoice, Origin, Retry, Settings, TrustedPeer, cache, read};
+use super::{ConfigError, DriverChoice, Origin, Retry, Room, Settings, TrustedPeer, cache, read};
 use crate::http::authority;
 use crate::limits::{
     FIELDS_CEILING, HEAD_BYTES_CEILING, HeadLimits, KIB, ListenerLimits, UPSTREAM_IDLE_DEFAULT,
@@ -186,6 +187,13 @@ options! {
     /// Largest request content [default: no limit]
     #[arg(value_name = "SIZE")]
     max_body: Size = "RINGWAY_MAX_BODY", "Limits";
+    /// Connections of clients that the process has at once; beyond that they get status 503, and near it those that
+    /// are idle are closed [default: by the limit on open files]
+    #[arg(value_name = "COUNT")]
+    max_connections: u32 = "RINGWAY_MAX_CONNECTIONS", "Limits";
+    /// Memory for buffers, in the same way; or off [default: off]
+    #[arg(value_name = "SIZE")]
+    max_memory: OrOff<Size> = "RINGWAY_MAX_MEMORY", "Limits";
 
     /// A request head, from first byte to last [default: 10s]
     #[arg(value_name = "TIME")]
@@ -199,6 +207,10 @@ options! {
     /// Writing a response without getting any further [default: 30s]
     #[arg(value_name = "TIME")]
     write_timeout: Span = "RINGWAY_WRITE_TIMEOUT", "Time limits";
+    /// Bytes a second that content has to come with, and responses have to be read with, while the client is waited
+    /// for; or off [default: 64B]
+    #[arg(value_name = "SIZE")]
+    min_rate: LeastRate = "RINGWAY_MIN_RATE", "Time limits";
     /// Connecting to an origin [default: 3s]
     #[arg(value_name = "TIME")]
     connect_timeout: Span = "RINGWAY_CONNECT_TIMEOUT", "Time limits";
@@ -290,8 +302,12 @@ impl Options {
             upstream_idle: self.upstream_idle.unwrap_or(UPSTREAM_IDLE_DEFAULT),
             resolvers: self.resolver.iter().flatten().map(|server| server.0).collect(),
             routes: Vec::new(),
+            rule_sets: Vec::new(),
+            rates: Vec::new(),
+            auths: Vec::new(),
             error_pages: BTreeMap::new(),
             response_head: self.head_limits(faults),
+            room: self.room(faults),
             drain: span(self.drain_timeout, DRAIN_DEFAULT),
             via,
             trace: self.trace.unwrap_or(false),
@@ -299,6 +315,19 @@ impl Options {
             cache,
             admin,
         }
+    }
+
+    /// What the process may hold.
+    fn room(&self, faults: &mut Vec<Fault>) -> Room {
+        const MEMORY_MIN: u64 = 1 << 20;
+        let memory_max = self.max_memory.and_then(OrOff::value).map(|size| size.0);
+        if self.max_connections == Some(0) {
+            faults.push(Fault::new("max-connections", "there must be at least one"));
+        }
+        if memory_max.is_some_and(|bytes| bytes < MEMORY_MIN) {
+            faults.push(Fault::new("max-memory", "must be at least 1MiB"));
+        }
+        Room { connections_max: self.max_connections, memory_max }
     }
 
     /// The bounds on heads.
@@ -334,6 +363,7 @@ impl Options {
             body_idle: span(self.body_timeout, defaults.body_idle),
             keep_alive: span(self.keep_alive_timeout, defaults.keep_alive),
             write_idle: span(self.write_timeout, defaults.write_idle),
+            rate_min: self.min_rate.map_or(defaults.rate_min, |rate| rate.0),
             tunnel_idle: span(self.tunnel_timeout, defaults.tunnel_idle),
         }
     }

@@ -1,7 +1,15 @@
 //! The whole configuration as a file that runs the same: every default is filled in, and where a key has no
 //! value that says the default, a comment does.
 
+mod browsers;
+mod clients;
+mod coding;
+mod flow;
+mod holding;
+mod identity;
 mod route;
+mod rules;
+mod security;
 mod upstream;
 mod value;
 
@@ -9,7 +17,7 @@ use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};
 
 use self::value::{Section, list, number, one_or_list, size, table, text, time};
 use super::route::{ErrorPage, ErrorPages};
-use super::{AdminSettings, CacheSettings, DriverChoice, ListenerSettings, Settings};
+use super::{AdminSettings, CacheSettings, DriverChoice, ListenerSettings, Room, Settings, Traffic};
 use crate::limits::{HeadLimits, ListenerLimits};
 use crate::observe::Format;
 
@@ -23,6 +31,18 @@ pub fn print(settings: &Settings) -> String {
     document.insert("listener", named(listeners, "Where clients come in, and what they may ask for."));
     let upstreams = settings.upstreams.iter().map(|upstream| (&*upstream.name, upstream::print(upstream)));
     document.insert("upstream", named(upstreams, "Where requests go, and how that is kept up."));
+    let sets = settings.rule_sets.iter().map(|set| (&*set.name, rules::print_rule_set(set)));
+    let rates = settings.rates.iter().map(|rate| (&*rate.name, flow::print_rate(rate)));
+    let auths = settings.auths.iter().map(|auth| (&*auth.name, identity::print_auth(auth)));
+    for (key, tables) in [
+        ("rule-set", named(sets, "Sets of rules that requests are held against.")),
+        ("rate", named(rates, "Rates that requests count for.")),
+        ("auth", named(auths, "Ways to authenticate.")),
+    ] {
+        if tables.as_table().is_some_and(|table| !table.is_empty()) {
+            document.insert(key, tables);
+        }
+    }
     if !settings.error_pages.is_empty() {
         let mut pages = print_error_pages(&settings.error_pages);
         say_before(&mut pages, "Pages for the errors that the proxy answers by itself.");
@@ -72,6 +92,13 @@ fn top(settings: &Settings) -> Table {
         DriverChoice::Epoll => "epoll",
     };
     top.set("driver", text(driver));
+    let Room { connections_max, memory_max } = settings.room;
+    top.set_or_say(
+        "max-connections",
+        connections_max.map(|count| number(count as usize)),
+        "by the limit on open files",
+    );
+    top.set_or_say("max-memory", memory_max.map(size), "off");
     top.set("drain-timeout", time(settings.drain));
 
     top.group("What holds for every request.");
@@ -133,9 +160,17 @@ fn print_head(section: &mut Section, limits: &HeadLimits) {
 }
 
 fn print_listener(listener: &ListenerSettings) -> Table {
-    let ListenerSettings { name: _, addresses, limits, trusted, proxy_protocol } = listener;
-    let ListenerLimits { head, body_bytes_max, head_time, body_idle, keep_alive, write_idle, tunnel_idle } =
-        limits;
+    let ListenerSettings { name: _, addresses, limits, trusted, proxy_protocol, clients, traffic } = listener;
+    let ListenerLimits {
+        head,
+        body_bytes_max,
+        head_time,
+        body_idle,
+        keep_alive,
+        write_idle,
+        rate_min,
+        tunnel_idle,
+    } = limits;
     let mut section = Section::default();
     section.set("address", one_or_list(addresses.iter().map(text)));
     section.set("trusted-proxy", list(trusted.iter().map(text)));
@@ -146,8 +181,27 @@ fn print_listener(listener: &ListenerSettings) -> Table {
     section.set("body-timeout", time(*body_idle));
     section.set("keep-alive-timeout", time(*keep_alive));
     section.set("write-timeout", time(*write_idle));
+    section.set("min-rate", least_rate(*rate_min));
     section.set("tunnel-timeout", time(*tunnel_idle));
+    clients::print(&mut section, clients);
+    print_traffic(&mut section, traffic);
     section.into_table()
+}
+
+/// Bytes a second that a client has to get forward.
+fn least_rate(bytes: u32) -> toml_edit::Value {
+    if bytes == 0 { text("off") } else { size(bytes) }
+}
+
+/// What a listener or a route says about traffic; of what it does not say nothing is written.
+fn print_traffic(section: &mut Section, traffic: &Traffic) {
+    security::print(section, &traffic.security);
+    rules::print(section, &traffic.rules);
+    browsers::print(section, &traffic.browsers);
+    identity::print(section, &traffic.identity);
+    flow::print(section, &traffic.flow);
+    coding::print(section, &traffic.coding);
+    holding::print(section, &traffic.holding);
 }
 
 /// Pages by status: those that were read from files by their paths, the others whole.

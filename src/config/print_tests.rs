@@ -17,6 +17,20 @@ use crate::config::template::Template;
 use crate::config::{EndpointSettings, Options, RouteSettings, load};
 use crate::limits::RouteLimits;
 
+#[path = "print_clients_tests.rs"]
+mod clients_tests;
+#[path = "print_coding_tests.rs"]
+mod coding;
+#[path = "print_flow_tests.rs"]
+mod flow_tests;
+#[path = "print_holding_tests.rs"]
+mod holding;
+#[path = "print_identity_tests.rs"]
+mod identity;
+#[path = "print_rules_tests.rs"]
+mod rules;
+#[path = "print_security_tests.rs"]
+mod securities;
 #[path = "print_upstream_tests.rs"]
 mod upstreams;
 
@@ -121,15 +135,18 @@ fn parsed<T: std::str::FromStr<Err = String> + std::fmt::Debug + Clone + 'static
 }
 
 fn listener(index: usize) -> impl Strategy<Value = ListenerSettings> {
-    let limits = (head(), of(any::<u64>()), span(), span(), span(), span(), span()).prop_map(
-        |(head, body_bytes_max, head_time, body_idle, keep_alive, write_idle, tunnel_idle)| ListenerLimits {
-            head,
-            body_bytes_max,
-            head_time,
-            body_idle,
-            keep_alive,
-            write_idle,
-            tunnel_idle,
+    let limits = (head(), of(any::<u64>()), span(), span(), span(), span(), span(), 0u32..1 << 30).prop_map(
+        |(head, body_bytes_max, head_time, body_idle, keep_alive, write_idle, tunnel_idle, rate_min)| {
+            ListenerLimits {
+                head,
+                body_bytes_max,
+                head_time,
+                body_idle,
+                keep_alive,
+                write_idle,
+                rate_min,
+                tunnel_idle,
+            }
         },
     );
     let addresses = match index {
@@ -137,14 +154,15 @@ fn listener(index: usize) -> impl Strategy<Value = ListenerSettings> {
         _ => parsed(&["0.0.0.0:3", "unix:${A}"]),
     };
     let peers = || of(parsed(&["10.0.0.0/8", "2001:db8::/32", "192.0.2.1", "unix"]));
-    (addresses, limits, peers(), peers()).prop_map(move |(addresses, limits, trusted, proxy_protocol)| {
-        ListenerSettings {
-            name: LISTENERS[index].to_owned(),
-            addresses,
-            limits,
-            trusted: trusted.unwrap_or_default(),
-            proxy_protocol: proxy_protocol.unwrap_or_default(),
-        }
+    let all = (addresses, limits.boxed(), peers(), peers(), clients_tests::clients());
+    all.prop_map(move |(addresses, limits, trusted, proxy_protocol, clients)| ListenerSettings {
+        name: LISTENERS[index].to_owned(),
+        addresses,
+        limits,
+        trusted: trusted.unwrap_or_default(),
+        proxy_protocol: proxy_protocol.unwrap_or_default(),
+        clients,
+        traffic: crate::config::Traffic::default(),
     })
 }
 
@@ -327,7 +345,7 @@ fn route_limits() -> impl Strategy<Value = RouteLimits> {
         of(span()),
         of(span()),
         of(span()),
-        of(any::<u32>()),
+        (of(any::<u32>()), of(0u32..1 << 30)),
     )
         .prop_map(
             |(
@@ -338,12 +356,13 @@ fn route_limits() -> impl Strategy<Value = RouteLimits> {
                 connect,
                 first_byte,
                 upstream_idle,
-                retries_max,
+                (retries_max, rate_min),
             )| {
                 RouteLimits {
                     body_bytes_max,
                     body_idle,
                     write_idle,
+                    rate_min,
                     tunnel_idle,
                     connect,
                     first_byte,
@@ -369,6 +388,7 @@ fn bare(action: Action) -> RouteSettings {
         mirror: None,
         limits: RouteLimits::default(),
         error_pages: ErrorPages::new(),
+        traffic: crate::config::Traffic::default(),
     }
 }
 
@@ -474,13 +494,18 @@ fn settings() -> impl Strategy<Value = Settings> {
         head(),
         cache_settings(),
         admin(),
-        (0usize..1 << 40, of(names(&["127.0.0.1:53", "[2001:db8::1]:5353", "192.0.2.1:1"]))),
+        (
+            0usize..1 << 40,
+            of(names(&["127.0.0.1:53", "[2001:db8::1]:5353", "192.0.2.1:1"])),
+            clients_tests::room(),
+        ),
     );
     let parts =
-        ((listener(0), listener(1)), (upstream(0), upstream(1), upstream(2)), vec(route(), 1..5), pages());
+        // In boxes, for they are large and lie on the stack while they are put together.
+        ((listener(0).boxed(), listener(1).boxed()), (upstream(0).boxed(), upstream(1).boxed(), upstream(2).boxed()), vec(route().boxed(), 1..5).boxed(), pages().boxed());
     (process, parts).prop_map(|(process, (listeners, upstreams, mut routes, error_pages))| {
         let (cores, driver, drain, via, trace, access_log, response_head, cache, admin, look_ups) = process;
-        let (upstream_idle, resolvers) = look_ups;
+        let (upstream_idle, resolvers, room) = look_ups;
         for (index, route) in routes.iter_mut().enumerate() {
             route.name = format!("r{index}");
         }
@@ -492,8 +517,12 @@ fn settings() -> impl Strategy<Value = Settings> {
             upstream_idle,
             resolvers: resolvers.iter().flatten().map(|text| text.parse().unwrap()).collect(),
             routes,
+            rule_sets: Vec::new(),
+            rates: Vec::new(),
+            auths: Vec::new(),
             error_pages,
             response_head,
+            room,
             drain,
             via: via.to_owned(),
             trace,
@@ -505,6 +534,18 @@ fn settings() -> impl Strategy<Value = Settings> {
 }
 
 proptest! {
+    #[test]
+    fn what_is_held_is_printed_and_reads_back(
+        listener in holding::holding(),
+        route in holding::holding(),
+    ) {
+        let mut settings = read("[listener.a]\naddress = '127.0.0.1:0'\n[[route]]\nrespond = 'a'\n");
+        settings.listeners[0].traffic.holding = listener;
+        settings.routes[0].traffic.holding = route;
+        let text = print(&settings);
+        prop_assert_eq!(&read(&text), &settings, "{}", text);
+    }
+
     #[test]
     fn what_is_printed_reads_back_as_what_it_was(settings in settings()) {
         let text = print(&settings);
@@ -540,6 +581,8 @@ const DEFAULTS: &str = r##"# The whole configuration: what was said, and every d
 # The process.
 # cores: a worker thread for each core that there is
 driver = "auto"
+# max-connections: by the limit on open files
+# max-memory: off
 drain-timeout = "30s"
 
 # What holds for every request.
@@ -580,6 +623,7 @@ head-timeout = "10s"
 body-timeout = "30s"
 keep-alive-timeout = "75s"
 write-timeout = "30s"
+min-rate = "64B"
 tunnel-timeout = "1h"
 
 # Where requests go, and how that is kept up.
@@ -629,6 +673,8 @@ cache = { query = true, set-cookie = true }
 fn all_that_can_be_said_of_an_upstream_is_printed() {
     let text =
         include_str!("read/everything.toml").replace("503 = \"busy.html\"", "").replace("${PORT}", "80");
+    let hash = format!("bearer = 'sha256:{}'", "0".repeat(64));
+    let text = text.replace("basic = \"file:users\"\nremember = \"2m\"", &hash);
     let printed = print(&read(&text.replace("fedcba9876543210", "${RINGWAY_STICKY_SECRET_APP}")));
     for part in [
         "\nbalance = \"consistent-hash\"\nhash-by = \"header:X-User\"\nmax-load = \"150%\"\n",

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::matching::{Condition, HostPattern, PathPattern};
 use super::template::Template;
+use super::traffic::Traffic;
 use crate::http::fields::is_token;
 use crate::limits::RouteLimits;
 
@@ -36,6 +37,8 @@ pub struct RouteSettings {
     pub mirror: Option<Mirror>,
     /// Its own limits.
     pub limits: RouteLimits,
+    /// What it does about traffic, beside what its listener does.
+    pub traffic: Traffic,
     /// Its own error pages, in front of those for all.
     pub error_pages: ErrorPages,
 }

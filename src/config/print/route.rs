@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use toml_edit::{Table, Value};
 
-use super::print_error_pages;
 use super::value::{Section, list, one_or_list, size, table, text, time};
+use super::{least_rate, print_error_pages, print_traffic};
 use crate::config::RouteSettings;
 use crate::config::matching::{Condition, HostPattern, PathPattern, Test};
 use crate::config::route::{
@@ -39,6 +39,7 @@ pub(super) fn print(route: &RouteSettings) -> Table {
         }
     }
     limits(&mut section, &route.limits);
+    print_traffic(&mut section, &route.traffic);
     if !route.error_pages.is_empty() {
         section.set("error-page", print_error_pages(&route.error_pages).into_inline_table());
     }
@@ -46,7 +47,7 @@ pub(super) fn print(route: &RouteSettings) -> Table {
 }
 
 /// Keys and values of a table.
-type Entries = Vec<(&'static str, Value)>;
+pub(super) type Entries = Vec<(&'static str, Value)>;
 
 fn hosts(hosts: &[HostPattern], into: &mut Entries) {
     if !hosts.is_empty() {
@@ -70,7 +71,7 @@ fn paths(paths: &[PathPattern], into: &mut Entries) {
 
 /// Conditions that all have to hold, as keys of one table; where one table cannot say them all, each has a table of
 /// its own in `all`.
-fn conditions(conditions: &[Condition], into: &mut Entries) {
+pub(super) fn conditions(conditions: &[Condition], into: &mut Entries) {
     if !fit_one_table(conditions) {
         into.push(("all", list(conditions.iter().map(condition))));
         return;
@@ -141,7 +142,7 @@ fn add_test(key: &'static str, name: &str, test: &Test, into: &mut Entries) {
     }
 }
 
-fn is(test: &Test) -> Value {
+pub(super) fn is(test: &Test) -> Value {
     match test {
         Test::Present => true.into(),
         Test::Absent => false.into(),
@@ -287,6 +288,7 @@ fn limits(section: &mut Section, limits: &RouteLimits) {
         body_bytes_max,
         body_idle,
         write_idle,
+        rate_min,
         tunnel_idle,
         connect,
         first_byte,
@@ -295,6 +297,9 @@ fn limits(section: &mut Section, limits: &RouteLimits) {
     } = limits;
     if let Some(bytes) = body_bytes_max {
         section.set("max-body", size(*bytes));
+    }
+    if let Some(bytes) = rate_min {
+        section.set("min-rate", least_rate(*bytes));
     }
     for (key, given) in [
         ("body-timeout", body_idle),

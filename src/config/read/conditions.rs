@@ -81,7 +81,7 @@ impl Known<'_, '_> {
         }
     }
 
-    fn methods(&self, said: &Said<Vec<At<String>>>) -> Vec<String> {
+    pub(super) fn methods(&self, said: &Said<Vec<At<String>>>) -> Vec<String> {
         let methods = said.value.as_deref().unwrap_or_default();
         for method in methods {
             let upper = method.value.to_ascii_uppercase();
@@ -122,7 +122,7 @@ impl Known<'_, '_> {
         }
     }
 
-    fn test(&self, said: &At<TestSaid>) -> Test {
+    pub(super) fn test(&self, said: &At<TestSaid>) -> Test {
         match &said.value {
             Either::Long(true) => Test::Present,
             Either::Long(false) => Test::Absent,

@@ -65,19 +65,7 @@ impl Known<'_, '_> {
         captures: &dyn Fn(&At<&Template>),
     ) -> FieldEdits {
         let Some(table) = &said.value else { return FieldEdits::default() };
-        for name in table.remove.value.iter().flatten() {
-            let taken = name.value.strip_suffix('*').unwrap_or(&name.value);
-            let pattern = taken.len() < name.value.len();
-            let lower = taken.to_ascii_lowercase();
-            if taken.contains('*') || !(is_token(taken.as_bytes()) || pattern && taken.is_empty()) {
-                self.reader.error(name.place, format!("{} is no name of a field", quoted(&name.value)));
-            } else if !pattern {
-                self.refuse_owned(&At { place: name.place, value: &name.value }, message, "removed");
-            } else if let Some(framing) = FRAMING.iter().find(|framing| framing.starts_with(&lower)) {
-                let message = format!("{} would take `{framing}` away too", quoted(&name.value));
-                self.reader.error(name.place, message);
-            }
-        }
+        table.remove.value.iter().flatten().for_each(|name| self.check_removed(name, message));
         for (name, verb) in keys(&table.set, "set").chain(keys(&table.add, "added")) {
             if !is_token(name.value.as_bytes()) {
                 self.reader.error(name.place, format!("{} is no name of a field", quoted(&name.value)));
@@ -92,7 +80,22 @@ impl Known<'_, '_> {
         }
     }
 
-    fn refuse_owned(&self, name: &At<&str>, message: Message, verb: &str) {
+    /// Refuses what cannot be taken away.
+    pub(super) fn check_removed(&self, name: &At<String>, message: Message) {
+        let taken = name.value.strip_suffix('*').unwrap_or(&name.value);
+        let pattern = taken.len() < name.value.len();
+        let lower = taken.to_ascii_lowercase();
+        if taken.contains('*') || !(is_token(taken.as_bytes()) || pattern && taken.is_empty()) {
+            self.reader.error(name.place, format!("{} is no name of a field", quoted(&name.value)));
+        } else if !pattern {
+            self.refuse_owned(&At { place: name.place, value: &name.value }, message, "removed");
+        } else if let Some(framing) = FRAMING.iter().find(|framing| framing.starts_with(&lower)) {
+            let message = format!("{} would take `{framing}` away too", quoted(&name.value));
+            self.reader.error(name.place, message);
+        }
+    }
+
+    pub(super) fn refuse_owned(&self, name: &At<&str>, message: Message, verb: &str) {
         let lower = name.value.to_ascii_lowercase();
         let side = match message {
             Message::Request => OWNED_OF_REQUESTS,

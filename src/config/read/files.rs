@@ -126,7 +126,7 @@ impl Files {
 
     /// Adds what a file says.
     fn join(&mut self, said: FileSaid, reader: &Reader<'_>) {
-        let FileSaid { listener, upstream, error_page, route, options, .. } = said;
+        let FileSaid { listener, upstream, rule_set, rate, auth, error_page, route, options, .. } = said;
         let sources = &self.sources;
         self.said.options.join(options, &mut |key, first, second| {
             let message = format!("`{key}` is said twice: {} says it too", sources.line(first));
@@ -134,6 +134,9 @@ impl Files {
         });
         join(&mut self.said.listener, listener, Map::extend);
         join(&mut self.said.upstream, upstream, Map::extend);
+        join(&mut self.said.rule_set, rule_set, Map::extend);
+        join(&mut self.said.rate, rate, Map::extend);
+        join(&mut self.said.auth, auth, Map::extend);
         join(&mut self.said.error_page, error_page, Map::extend);
         join(&mut self.said.route, route, |all, more| all.0.extend(more.0));
     }

@@ -3,10 +3,11 @@
 use super::files::{check_name, refuse_twice};
 use super::said::{FileSaid, ListenerSaid};
 use super::{Blame, Frame};
+use crate::config::clients::ClientLimits;
 use crate::config::problem::{Problem, quoted};
 use crate::config::source::Place;
 use crate::config::table::At;
-use crate::config::{AdminSettings, Host, ListenAddress, ListenerSettings, Options};
+use crate::config::{AdminSettings, Host, ListenAddress, ListenerSettings, Options, Traffic};
 use crate::limits::ListenerLimits;
 
 /// The host and the port where nothing is said.
@@ -46,6 +47,8 @@ impl Frame<'_, '_> {
                 limits,
                 trusted,
                 proxy_protocol: Vec::new(),
+                clients: ClientLimits::NONE,
+                traffic: Traffic::default(),
             };
             let place = said.options.port.place.or(said.options.host.place);
             self.refuse_overlaps(&[(&listener, place.into_iter().collect())]);
@@ -65,6 +68,9 @@ impl Frame<'_, '_> {
                 trusted: (table.value.trusted_proxy.value.clone())
                     .or_else(|| options.trusted_proxy.clone())
                     .unwrap_or_default(),
+                // Filled in when everything is known that it may refer to.
+                clients: ClientLimits::NONE,
+                traffic: Traffic::default(),
             });
             places.push(at);
         }
@@ -126,6 +132,7 @@ impl Frame<'_, '_> {
             body_timeout: own.body_timeout.value.or(options.body_timeout),
             keep_alive_timeout: own.keep_alive_timeout.value.or(options.keep_alive_timeout),
             write_timeout: own.write_timeout.value.or(options.write_timeout),
+            min_rate: own.min_rate.value.or(options.min_rate),
             tunnel_timeout: own.tunnel_timeout.value.or(options.tunnel_timeout),
             ..Options::default()
         };

@@ -4,14 +4,31 @@
 //! whatever contradicts something else is found. Everything that is wrong is gathered on the way. What the file says
 //! has to be right by itself, so that the blame falls where it belongs; only then the command line is added.
 
+mod browsers;
+mod clients;
+mod coding;
 mod conditions;
 mod edits;
 mod files;
+mod flow;
+mod holding;
+mod identity;
 mod listeners;
 mod pages;
 mod routes;
+mod rules;
 mod said;
+mod said_browsers;
+mod said_clients;
+mod said_coding;
+mod said_flow;
+mod said_holding;
+mod said_identity;
+mod said_rules;
+mod said_security;
 mod said_upstream;
+mod security;
+mod traffic;
 mod upkeep;
 mod upstreams;
 
@@ -22,6 +39,7 @@ use self::files::{Files, refuse_twice};
 pub use self::routes::of_origin;
 pub use self::said::FILE;
 use super::admin::{self, AdminAddress, Token};
+use super::identity::AuthKind;
 use super::options::Fault;
 use super::problem::{Problem, Problems, Severity, quoted};
 use super::route::{Action, RouteSettings};
@@ -211,6 +229,12 @@ struct Known<'a, 'v> {
     sources: &'a Sources,
     listeners: Vec<String>,
     upstreams: Vec<String>,
+    /// Names of sets of rules, of rates, and of ways to authenticate.
+    rule_sets: Vec<String>,
+    rates: Vec<String>,
+    auths: Vec<String>,
+    /// Lists of networks that have been read.
+    network_files: security::NetworkFiles,
 }
 
 /// Makes settings of everything that was said. Problems go to the reader.
@@ -238,8 +262,13 @@ fn assemble(
         sources: &files.sources,
         listeners: settings.listeners.iter().map(|listener| listener.name.clone()).collect(),
         upstreams: upstreams.chain(wrong).chain(of_origin).collect(),
+        rule_sets: traffic::names(&said.rule_set),
+        rates: traffic::names(&said.rate),
+        auths: traffic::names(&said.auth),
+        network_files: security::NetworkFiles::default(),
     };
     settings.error_pages = known.error_pages(&said.error_page);
+    known.name_traffic(said, &mut settings);
     let routes = said.route.value.as_ref().map_or(&[][..], |list| &list.0);
     settings.routes = routes.iter().enumerate().map(|(at, route)| known.route(route, at)).collect();
     places.routes = routes.iter().map(|route| route.value.name.place.or(Some(route.place))).collect();
@@ -252,6 +281,8 @@ fn assemble(
     // A name that is wrong elsewhere would make it seem idle.
     if blame == Blame::File && reader.errors() == 0 {
         warn_of_idle(&settings, &places, &known);
+        known.warn_of_idle_rates(&said.rate, &settings);
+        known.warn_of_guessing(&settings, &places);
         upkeep::warn_of_late_retries(&settings, &places, reader);
     }
     (settings, places)
@@ -268,6 +299,11 @@ fn warn_of_idle(settings: &Settings, places: &Places, known: &Known<'_, '_>) {
             used.extend(split.shares.iter().map(|(name, _)| name.as_str()));
         }
         used.extend(route.mirror.as_ref().map(|mirror| mirror.upstream.as_str()));
+    }
+    for auth in &settings.auths {
+        if let AuthKind::Forward(forward) = &auth.kind {
+            used.insert(&forward.upstream);
+        }
     }
     for (upstream, place) in settings.upstreams.iter().zip(&places.upstreams) {
         if let Some(place) = place.filter(|_| !used.contains(upstream.name.as_str())) {

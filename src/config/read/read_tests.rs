@@ -29,6 +29,7 @@ fn load_at(path: PathBuf) -> Result<Loaded, ConfigError> {
 fn load_with(options: Options, text: &str) -> Result<Loaded, ConfigError> {
     let folder = Folder::new();
     folder.write("busy.html", "busy");
+    folder.write("users", "ann:$2y$05$L6Bc/AlTQHyd9liGgGEZyOFLPHNgyxeEPfgYfBCVxJ7JIlwxyVU3u\n");
     load(options, Some(folder.write("ringway.toml", text)), &environment)
 }
 
@@ -553,6 +554,7 @@ fn whatever_a_file_says_it_is_read_or_refused() {
     // Cut anywhere, and with each line left out or doubled, the file still has an answer.
     let folder = Folder::new();
     folder.write("busy.html", "busy");
+    folder.write("users", "ann:$2y$05$L6Bc/AlTQHyd9liGgGEZyOFLPHNgyxeEPfgYfBCVxJ7JIlwxyVU3u\n");
     for at in (0..EVERYTHING.len()).filter(|at| EVERYTHING.is_char_boundary(*at)).step_by(29) {
         assert!(!folder.said(&EVERYTHING[..at]).is_empty());
     }

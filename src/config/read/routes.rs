@@ -16,7 +16,7 @@ use crate::config::route::{
 use crate::config::source::Place;
 use crate::config::table::{At, Said};
 use crate::config::template::Template;
-use crate::config::{RouteSettings, route::ErrorPages};
+use crate::config::{RouteSettings, Traffic, route::ErrorPages};
 use crate::http::fields::is_token;
 use crate::limits::{ERROR_PAGE_BYTES_MAX, RouteLimits};
 
@@ -46,6 +46,7 @@ pub fn of_origin() -> RouteSettings {
         cache: CacheRule::default(),
         mirror: None,
         limits: RouteLimits::default(),
+        traffic: Traffic::default(),
         error_pages: ErrorPages::new(),
     }
 }
@@ -78,6 +79,7 @@ impl Known<'_, '_> {
             cache: self.cache_rule(said),
             mirror: self.mirror(said),
             limits: limits(said),
+            traffic: self.of_route(said),
             error_pages: self.error_pages(&said.error_page),
             paths,
         }
@@ -196,14 +198,14 @@ impl Known<'_, '_> {
         Split { shares, by: said.split_by.value.clone().unwrap_or_default() }
     }
 
-    fn check_upstream(&self, name: &str, place: Place) {
+    pub(super) fn check_upstream(&self, name: &str, place: Place) {
         if !self.upstreams.iter().any(|known| known == name) {
             self.unknown("upstream", name, place, self.upstreams.iter().map(String::as_str));
         }
     }
 
     /// Where a redirect leads: a URL, or a path from the root.
-    fn check_location(&self, to: &At<Template>) {
+    pub(super) fn check_location(&self, to: &At<Template>) {
         use crate::config::template::Part;
         let leads_somewhere = match to.value.parts().first() {
             Some(Part::Text(text)) => {
@@ -317,6 +319,7 @@ fn limits(said: &RouteSaid) -> RouteLimits {
         body_bytes_max: said.max_body.value.map(|size| size.0),
         body_idle: time(&said.body_timeout),
         write_idle: time(&said.write_timeout),
+        rate_min: said.min_rate.value.map(|rate| rate.0),
         tunnel_idle: time(&said.tunnel_timeout),
         connect: time(&said.connect_timeout),
         first_byte: time(&said.first_byte_timeout),

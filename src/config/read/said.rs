@@ -3,7 +3,16 @@
 
 use ipnet::IpNet;
 
+use super::said_browsers::{BROWSERS, BrowsersSaid};
+use super::said_clients::{CLIENTS, ClientsSaid};
+use super::said_coding::{CODING, CodingSaid};
+use super::said_flow::{FLOW, FlowSaid, RateSaid};
+use super::said_holding::{HOLDING, HoldingSaid};
+use super::said_identity::{AuthSaid, IDENTITY, IdentitySaid};
+use super::said_rules::{RULES, RuleSetSaid, RulesSaid};
+use super::said_security::{SECURITY, SecuritySaid};
 use super::said_upstream::UpstreamSaid;
+use crate::config::clients::LeastRate;
 use crate::config::keys::Kind;
 use crate::config::matching::{HostPattern, PathPattern, Pattern};
 use crate::config::options::{OPTIONS, OptionsSaid};
@@ -25,6 +34,12 @@ tables! {
         listener: Map<ListenerSaid>,
         /// Where requests go, by name; `origin` makes one that is called `default`
         upstream: Map<UpstreamSaid>,
+        /// Sets of rules that requests are held against, by name
+        rule_set: Map<RuleSetSaid>,
+        /// Rates that requests count for, by name
+        rate: Map<RateSaid>,
+        /// Ways to authenticate, by name
+        auth: Map<AuthSaid>,
         /// Pages for the errors that the proxy answers by itself, by status
         error_page: Map<ErrorPageSaid>,
         /// What becomes of which requests; of those that match, the one with the most specific host and then the most
@@ -49,7 +64,16 @@ tables! {
         body_timeout: Span,
         keep_alive_timeout: Span,
         write_timeout: Span,
+        min_rate: LeastRate,
         tunnel_timeout: Span,
+        ..clients: ClientsSaid = CLIENTS,
+        ..security: SecuritySaid = SECURITY,
+        ..rules: RulesSaid = RULES,
+        ..browsers: BrowsersSaid = BROWSERS,
+        ..identity: IdentitySaid = IDENTITY,
+        ..flow: FlowSaid = FLOW,
+        ..coding: CodingSaid = CODING,
+        ..holding: HoldingSaid = HOLDING,
     }
 
     /// A page for an error
@@ -139,12 +163,20 @@ tables! {
         upstream_timeout: Span,
         body_timeout: Span,
         write_timeout: Span,
+        min_rate: LeastRate,
         tunnel_timeout: Span,
         max_body: Size,
         retries: u32,
         /// Its own pages for errors that the proxy answers by itself, by status
         error_page: Map<ErrorPageSaid>,
         ..when: ConditionsSaid = CONDITIONS,
+        ..security: SecuritySaid = SECURITY,
+        ..rules: RulesSaid = RULES,
+        ..browsers: BrowsersSaid = BROWSERS,
+        ..identity: IdentitySaid = IDENTITY,
+        ..flow: FlowSaid = FLOW,
+        ..coding: CodingSaid = CODING,
+        ..holding: HoldingSaid = HOLDING,
     }
 
     /// A redirect with another status
