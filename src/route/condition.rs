@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::{Asked, host, rank};
-use crate::config::matching::{Condition, Test};
+use crate::config::matching::Condition;
 use crate::http::{cookie, query};
 
 /// A request, and what was found out about it once.
@@ -24,7 +24,7 @@ pub(super) fn holds(condition: &Condition, seen: Seen<'_>) -> bool {
     match condition {
         Condition::Method(methods) => methods.iter().any(|method| method.as_bytes() == asked.method),
         Condition::Header(_, test) | Condition::Query(_, test) | Condition::Cookie(_, test) => {
-            passes(test, &|accepts| values(condition, asked, &mut |value| accepts(value)))
+            test.passes(&|accepts| values(condition, asked, &mut |value| accepts(value)))
         }
         Condition::Client(networks) => {
             // A socket for both families shows IPv4 as a part of IPv6.
@@ -76,18 +76,4 @@ fn decoded(sent: &[u8]) -> Cow<'_, [u8]> {
     let mut out = Vec::with_capacity(sent.len());
     query::decode(sent, &mut out);
     Cow::Owned(out)
-}
-
-/// Whether a test is passed, where `one` says whether any of the values is accepted.
-fn passes(test: &Test, one: &dyn Fn(&dyn Fn(&[u8]) -> bool) -> bool) -> bool {
-    match test {
-        Test::Present => one(&|_| true),
-        Test::Absent => !one(&|_| true),
-        Test::Is(text) => one(&|value| value == text.as_bytes()),
-        Test::Prefix(text) => one(&|value| value.starts_with(text.as_bytes())),
-        Test::Suffix(text) => one(&|value| value.ends_with(text.as_bytes())),
-        Test::Contains(text) => one(&|value| memchr::memmem::find(value, text.as_bytes()).is_some()),
-        Test::Regex(pattern) => one(&|value| pattern.regex().is_match(value)),
-        Test::OneOf(tests) => tests.iter().any(|test| passes(test, one)),
-    }
 }

@@ -1,5 +1,6 @@
 //! What a route changes in the fields of a request or a response: first some go, then some are set, then some
-//! come on top. Lines are written anew, with values that cannot end them.
+//! come on top. Lines are written anew, with values that cannot end them. And lines that a message gets only where it
+//! has none of that name.
 
 use super::template::{BadValue, Place, Values, render};
 use crate::config::route::FieldEdits;
@@ -96,10 +97,70 @@ impl Edits {
     }
 }
 
+/// Lines that a message gets where it has no field of that name.
+#[derive(Clone, Debug, Default)]
+pub struct Missing {
+    /// Whole lines, and how much of each is the name.
+    lines: Box<[(Box<[u8]>, usize)]>,
+}
+
+/// Which of the lines of a [`Missing`] a message does not get: a bit for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Present(u32);
+
+impl Missing {
+    /// The most lines; more are left out.
+    const LINES_MAX: usize = 32;
+
+    /// These names and values, which cannot end their lines.
+    pub fn new<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Missing {
+        let line = |(name, value): (&str, &str)| {
+            (format!("{name}: {value}\r\n").into_bytes().into_boxed_slice(), name.len())
+        };
+        Missing { lines: fields.into_iter().take(Missing::LINES_MAX).map(line).collect() }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Takes note of a field that the message has.
+    pub fn see(&self, name: &[u8], present: &mut Present) {
+        for (at, (line, length)) in self.lines.iter().enumerate() {
+            if *length == name.len() && line[..*length].eq_ignore_ascii_case(name) {
+                present.0 |= 1 << at;
+            }
+        }
+    }
+
+    /// Appends the lines of those that the message does not have.
+    pub fn write(&self, present: Present, out: &mut Vec<u8>) {
+        for (at, (line, _)) in self.lines.iter().enumerate() {
+            if present.0 & (1 << at) == 0 {
+                out.extend_from_slice(line);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::route::fuzz::Sample;
+
+    #[test]
+    fn what_is_missing_is_set_and_what_is_there_stays() {
+        let missing = Missing::new([("X-A", "1"), ("X-Bc", "2"), ("X-D", "3")]);
+        let mut present = Present::default();
+        for name in ["x-a", "X-B", "X_D", "X-BCC"] {
+            missing.see(name.as_bytes(), &mut present);
+        }
+        let mut out = b"before".to_vec();
+        missing.write(present, &mut out);
+        assert_eq!(out, b"beforeX-Bc: 2\r\nX-D: 3\r\n");
+        assert!(Missing::default().is_empty() && !missing.is_empty());
+    }
 
     fn edits(remove: &[&str], set: &[(&str, &str)], add: &[(&str, &str)]) -> Edits {
         let lines = |pairs: &[(&str, &str)]| {

@@ -102,6 +102,7 @@ pub fn refusing() -> RouteSettings {
         cache: CacheRule::default(),
         mirror: None,
         limits: Default::default(),
+        traffic: crate::config::Traffic::default(),
         error_pages: Default::default(),
     }
 }

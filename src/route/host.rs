@@ -10,14 +10,14 @@ use crate::http::query;
 
 /// The host of a request, in the form that is compared. Empty if there is none, or one longer than any name.
 #[derive(Debug)]
-pub(super) struct Bare {
+pub struct Bare {
     bytes: [u8; HOST_BYTES_MAX],
     length: usize,
 }
 
 impl Bare {
     /// Takes what does not count from a host as it was sent.
-    pub(super) fn of(sent: &[u8]) -> Bare {
+    pub fn of(sent: &[u8]) -> Bare {
         let mut bare = Bare { bytes: [0; HOST_BYTES_MAX], length: 0 };
         if let Some(literal) = sent.strip_prefix(b"[") {
             bare.put_literal(literal);
@@ -60,19 +60,14 @@ impl Bare {
     }
 
     /// The bytes to compare.
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
 }
 
 /// Whether a bare host is one that the pattern is for.
 pub(super) fn is_for(pattern: &HostPattern, host: &[u8]) -> bool {
-    match pattern {
-        HostPattern::Exact(name) => host == name.as_bytes(),
-        HostPattern::Wildcard(parent) => {
-            host.strip_suffix(parent.as_bytes()).is_some_and(|below| below.len() > 1 && below.ends_with(b"."))
-        }
-    }
+    pattern.is_for(host)
 }
 
 /// What there is for which hosts, from the most specific on.

@@ -138,6 +138,7 @@ fn route() -> RouteSettings {
         cache: CacheRule::default(),
         mirror: None,
         limits: Default::default(),
+        traffic: crate::config::Traffic::default(),
         error_pages: Default::default(),
     }
 }

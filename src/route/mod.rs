@@ -36,6 +36,7 @@ mod tree;
 mod sample;
 
 pub use explain::{Close, Explanation};
+pub use host::Bare;
 pub use router::Router;
 pub use shadow::{Shadowed, shadowed};
 
@@ -63,6 +64,11 @@ pub struct Asked<'a> {
     /// The client's address, if it has one and some route [wants it](Router::wants_client). Conditions on the
     /// client do not hold without it.
     pub client: Option<IpAddr>,
+}
+
+/// Calls `with` with a host as routes see it: in lower case, without port and without the dot at its end.
+pub fn with_bare_host<R>(sent: &[u8], with: impl FnOnce(&[u8]) -> R) -> R {
+    with(host::Bare::of(sent).as_bytes())
 }
 
 /// What the path of a route captured: places within the path that was matched.

@@ -89,20 +89,7 @@ fn path_rank(pattern: &PathPattern) -> PathRank {
     PathRank::Segments(steps.chain([end]).collect())
 }
 
-/// Whether a path in normal form is one that the pattern is for. What does not begin with a slash, such as `*`,
-/// is no path.
+/// Whether a path in normal form is one that the pattern is for.
 pub(super) fn is_for(pattern: &PathPattern, path: &[u8]) -> bool {
-    let Some(rest) = path.strip_prefix(b"/") else { return false };
-    let (segments, is_prefix) = match pattern {
-        PathPattern::Whole(segments) => (segments, false),
-        PathPattern::Prefix(segments) => (segments, true),
-        PathPattern::Regex(pattern) => return pattern.regex().is_match(path),
-    };
-    let mut found = rest.split(|&byte| byte == b'/');
-    let all = segments.iter().all(|segment| match (segment, found.next()) {
-        (_, None) => false,
-        (Segment::Literal(text), Some(found)) => found == text.as_bytes(),
-        (Segment::Capture(_), Some(found)) => !found.is_empty(),
-    });
-    all && (is_prefix || found.next().is_none())
+    pattern.is_for(path)
 }

@@ -1,0 +1,430 @@
+//! Rules that requests are held against: which of them hold, in their order, found by an index rather than one by one.
+//!
+//! ```text
+//!   request ─▶ index: keys of all rules at once ─▶ candidates ─▶ conditions, in order ─▶ hits
+//!                │ decode: every reading of a text                  │ a hit that ends it, or none
+//! ```
+//!
+//! Nothing here counts, waits or answers: whoever asks is told of each hit. Asking allocates nothing where nothing is
+//! escaped, and takes a time that hardly grows with the number of rules. Content is looked at in a second pass, once it
+//! is at hand: see [`Pass`].
+
+mod condition;
+pub mod decode;
+pub mod form;
+pub mod fuzz_rules;
+mod index;
+pub mod inject;
+mod keys;
+mod literals;
+mod seen;
+mod study;
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+
+use self::condition::{Cond, Mode, View};
+use self::decode::{Manner, Readings};
+use self::index::Index;
+use self::seen::Seen;
+pub use self::study::Found;
+use crate::config::rules::{Rule, RuleAction, Subject, When};
+use crate::http::{Fields, path};
+
+/// So many bytes of a request's odd values are shown to what looks for injections, in all their readings; a request that
+/// has more counts as one that has an injection.
+const ODD_BYTES_MAX: usize = 256 * 1024;
+/// So often on top of that what is in its content, which nobody writes in as many ways.
+const ODD_READINGS_MAX: usize = 8;
+
+/// A request, as far as rules can tell requests apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The host in lower case, without port.
+    pub host: &'a [u8],
+    /// The path as it was sent.
+    pub sent_path: &'a [u8],
+    /// The path in normal form.
+    pub path: &'a [u8],
+    /// The query, without the question mark.
+    pub query: Option<&'a [u8]>,
+    /// The method's name.
+    pub method: &'a [u8],
+    /// The field lines of its head.
+    pub fields: Fields<'a>,
+    /// The bytes of those lines.
+    pub field_bytes: &'a [u8],
+    /// The name of the listener that it came in at.
+    pub listener: &'a str,
+    /// The client's address, if it has one.
+    pub client: Option<IpAddr>,
+    /// The declared size of its content.
+    pub size: Option<u64>,
+}
+
+/// Texts of a request's content.
+#[derive(Clone, Debug)]
+pub struct Texts<'a> {
+    /// [`Subject::Form`] or [`Subject::Json`].
+    pub subject: Subject,
+    /// Each with how it is written.
+    pub texts: Vec<(Cow<'a, [u8]>, Manner)>,
+}
+
+/// A rule of a chain.
+#[derive(Clone, Debug)]
+pub struct Known {
+    conditions: Vec<Cond>,
+    /// What becomes of the request.
+    pub action: RuleAction,
+    /// Which set of the chain it is in.
+    pub set: usize,
+    /// Whether it only counts and says.
+    pub detect_only: bool,
+    /// Its tag's bit.
+    tag: u64,
+    /// Whether it cannot be known without the content.
+    wants_content: bool,
+    /// Whether it could hold as long as the content is not known, and then does not.
+    waits: bool,
+}
+
+/// The rules of a listener or a route.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    index: Index,
+    rules: Vec<Known>,
+    /// How many searches there are in them.
+    searches: usize,
+    wants_client: bool,
+    form: bool,
+    json: bool,
+}
+
+/// Memory that a core has for asking.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    bits: Vec<u64>,
+    readings: RefCell<Readings>,
+    paths: Vec<Vec<u8>>,
+    seen: Seen,
+}
+
+/// What is left of earlier passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Tags that were given.
+    pub tags: u64,
+    /// Tags that would have been given by sets that only detect.
+    pub would: u64,
+}
+
+/// Which pass it is.
+#[derive(Clone, Copy, Debug)]
+pub enum Pass<'a> {
+    /// The head alone is known. `content_follows` says that the second pass will come.
+    Head {
+        /// See above.
+        content_follows: bool,
+    },
+    /// The content has been looked through: those rules are asked that look at it, up to this one.
+    Content(&'a Found, usize),
+}
+
+/// How a pass ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The request goes on.
+    Pass,
+    /// It goes on, and no further rule is asked: because of this one.
+    Allowed(usize),
+    /// It does not go on: because of this one.
+    Turned(usize),
+}
+
+impl Engine {
+    /// Of sets in their order, each with whether it only detects. `tags` are the names of all tags there are.
+    pub fn new<'r>(sets: impl IntoIterator<Item = (bool, &'r [Rule])>, tags: &[String]) -> Engine {
+        let tag = |name: &str| match tags.iter().position(|known| known == name) {
+            Some(place) if place < 64 => 1 << place,
+            _ => 0,
+        };
+        let (mut rules, mut keys, mut searches) = (Vec::new(), Vec::new(), 0);
+        let (mut form, mut json, mut wants_client) = (false, false, false);
+        for (set, (detect_only, all)) in sets.into_iter().enumerate() {
+            for rule in all {
+                form |= rule.wants(&Subject::Form);
+                json |= rule.wants(&Subject::Json);
+                wants_client |= rule.when.iter().any(|when| when.any(&asks_for_client));
+                keys.push(keys::key(&rule.when));
+                rules.push(Known {
+                    conditions: rule.when.iter().map(|when| Cond::new(when, &tag, &mut searches)).collect(),
+                    action: rule.action.clone(),
+                    set,
+                    detect_only,
+                    tag: if let RuleAction::Tag(name) = &rule.action { tag(name) } else { 0 },
+                    wants_content: rule.wants(&Subject::Form) || rule.wants(&Subject::Json),
+                    waits: rule.when.iter().any(waits),
+                });
+            }
+        }
+        follow_tags(&mut rules);
+        let index = Index::new(&keys);
+        let wants_client = wants_client || index.wants_client();
+        Engine { index, rules, searches, wants_client, form, json }
+    }
+
+    /// Whether some rule asks for the client's network.
+    pub fn wants_client(&self) -> bool {
+        self.wants_client
+    }
+
+    /// Whether some rule looks at forms, or at JSON.
+    pub fn wants(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::Form => self.form,
+            Subject::Json => self.json,
+            _ => false,
+        }
+    }
+
+    /// The rule at a place.
+    pub fn rule(&self, place: usize) -> Option<&Known> {
+        self.rules.get(place)
+    }
+
+    /// How many rules there are.
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Asks the rules in their order, and tells `on` of each that holds.
+    pub fn check(
+        &self,
+        asked: &Asked<'_>,
+        pass: Pass<'_>,
+        marks: &mut Marks,
+        scratch: &mut Scratch,
+        on: &mut dyn FnMut(usize),
+    ) -> Verdict {
+        scratch.read_paths(asked);
+        let Scratch { bits, readings, paths, seen } = scratch;
+        match pass {
+            Pass::Head { .. } => self.index.find(asked, paths, (readings.get_mut(), seen), bits),
+            Pass::Content(found, _) => bits.clone_from(&found.candidates),
+        }
+        let verdict = if bits.iter().all(|&word| word == 0) {
+            Verdict::Pass
+        } else {
+            self.ask(Bits::all(bits), asked, pass, marks, (paths, readings), on)
+        };
+        readings.get_mut().shrink();
+        verdict
+    }
+
+    /// Asks these rules.
+    fn ask(
+        &self,
+        candidates: impl Iterator<Item = usize>,
+        asked: &Asked<'_>,
+        pass: Pass<'_>,
+        marks: &mut Marks,
+        (paths, readings): (&[Vec<u8>], &RefCell<Readings>),
+        on: &mut dyn FnMut(usize),
+    ) -> Verdict {
+        let (found, until) = match pass {
+            Pass::Content(found, until) => (Some(found), until),
+            Pass::Head { .. } => (None, usize::MAX),
+        };
+        let budget = Cell::new(ODD_BYTES_MAX);
+        let before = *marks;
+        let mut skipped = None;
+        for place in candidates.take_while(|&place| place < until) {
+            let Some(rule) = self.rules.get(place) else { break };
+            let is_asked = match pass {
+                Pass::Head { content_follows } => !(content_follows && rule.waits),
+                Pass::Content(..) => rule.wants_content,
+            };
+            if !is_asked || skipped == Some(rule.set) {
+                continue;
+            }
+            let view = |found, marks: Marks| View {
+                asked,
+                found,
+                paths,
+                tags: if rule.detect_only { marks.tags | marks.would } else { marks.tags },
+                readings,
+                budget: &budget,
+            };
+            // What held for the head alone has been told.
+            let is_new = || found.is_none() || rule.waits || !rule.holds(&view(None, before));
+            if !rule.holds(&view(found, *marks)) || !is_new() {
+                continue;
+            }
+            on(place);
+            match &rule.action {
+                RuleAction::Tag(_) if rule.detect_only => marks.would |= rule.tag,
+                RuleAction::Tag(_) => marks.tags |= rule.tag,
+                RuleAction::Allow if rule.detect_only => skipped = Some(rule.set),
+                RuleAction::Allow => return Verdict::Allowed(place),
+                RuleAction::Log => {}
+                _ if rule.detect_only => {}
+                _ => return Verdict::Turned(place),
+            }
+        }
+        Verdict::Pass
+    }
+
+    /// The same without the index: what it has to agree with.
+    pub fn check_each(
+        &self,
+        asked: &Asked<'_>,
+        pass: Pass<'_>,
+        marks: &mut Marks,
+        scratch: &mut Scratch,
+        on: &mut dyn FnMut(usize),
+    ) -> Verdict {
+        scratch.read_paths(asked);
+        self.ask(0..self.rules.len(), asked, pass, marks, (&scratch.paths, &scratch.readings), on)
+    }
+}
+
+impl Known {
+    fn holds(&self, view: &View<'_>) -> bool {
+        self.conditions.iter().all(|condition| condition.holds(view, self.mode()))
+    }
+
+    fn mode(&self) -> Mode {
+        if self.action == RuleAction::Allow { Mode::Every } else { Mode::Any }
+    }
+}
+
+impl Scratch {
+    /// The readings of the path beside its normal form, of which there are none for nearly every path.
+    fn read_paths(&mut self, asked: &Asked<'_>) {
+        self.paths.clear();
+        let is_same = asked.path == asked.sent_path;
+        for text in [asked.path, asked.sent_path].into_iter().take(if is_same { 1 } else { 2 }) {
+            if memchr::memchr3(b'%', b'\\', b';', text).is_none() {
+                continue;
+            }
+            for reading in path::readings(text) {
+                let mut out = Vec::new();
+                let is_new = path::read(text, reading, &mut out).is_ok() && out != asked.path;
+                if is_new && !self.paths.contains(&out) {
+                    self.paths.push(out);
+                }
+            }
+        }
+    }
+}
+
+/// The places of the bits that are set.
+struct Bits(u64);
+
+impl Bits {
+    /// The same over several words.
+    fn all(words: &[u64]) -> impl Iterator<Item = usize> {
+        words.iter().enumerate().flat_map(|(at, &word)| Bits(word).map(move |bit| at * 64 + bit))
+    }
+}
+
+impl Iterator for Bits {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let bit = self.0.trailing_zeros();
+        self.0 = self.0.checked_sub(1).map(|less| self.0 & less)?;
+        Some(bit as usize)
+    }
+}
+
+/// Rules that ask for tags of rules that look at content look at it too.
+fn follow_tags(rules: &mut [Known]) {
+    loop {
+        let late = rules.iter().filter(|rule| rule.wants_content).fold(0, |bits, rule| bits | rule.tag);
+        let mut changed = false;
+        for rule in rules.iter_mut() {
+            let asks = rule.conditions.iter().any(|condition| asks_for(condition, late));
+            let waits = rule.conditions.iter().any(|condition| asks_under_not(condition, late));
+            changed |= asks && !rule.wants_content || waits && !rule.waits;
+            rule.wants_content |= asks;
+            rule.waits |= waits;
+        }
+        if !changed {
+            return;
+        }
+    }
+}
+
+fn asks_for(condition: &Cond, tags: u64) -> bool {
+    match condition {
+        Cond::Tagged(wanted) => wanted & tags != 0,
+        Cond::All(parts) | Cond::Any(parts) => parts.iter().any(|part| asks_for(part, tags)),
+        Cond::Not(part) => asks_for(part, tags),
+        _ => false,
+    }
+}
+
+fn asks_under_not(condition: &Cond, tags: u64) -> bool {
+    match condition {
+        Cond::All(parts) | Cond::Any(parts) => parts.iter().any(|part| asks_under_not(part, tags)),
+        Cond::Not(part) => asks_for(part, tags),
+        _ => false,
+    }
+}
+
+/// Whether something that is not to be in the content has to be waited for.
+fn waits(when: &When) -> bool {
+    match when {
+        When::Not(part) => part.wants(&Subject::Form) || part.wants(&Subject::Json),
+        When::All(parts) | When::Any(parts) => parts.iter().any(waits),
+        _ => false,
+    }
+}
+
+fn asks_for_client(when: &When) -> bool {
+    use crate::config::matching::Condition;
+    fn is(condition: &Condition) -> bool {
+        match condition {
+            Condition::Client(_) => true,
+            Condition::All(parts) | Condition::Any(parts) => parts.iter().any(is),
+            Condition::Not(part) => is(part),
+            _ => false,
+        }
+    }
+    matches!(when, When::Is(condition) if is(condition))
+}
+
+/// Bytes of texts that are made into a table; more of them are found a little slower, in less memory.
+const TABLE_BYTES_MAX: usize = 64 * 1024;
+
+/// Finds all of these texts, whatever the case; none where there is too much of them.
+fn automaton(texts: &[Vec<u8>]) -> Option<AhoCorasick> {
+    let bytes: usize = texts.iter().map(Vec::len).sum();
+    let kind = if bytes <= TABLE_BYTES_MAX { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
+    let mut builder = AhoCorasick::builder();
+    builder.ascii_case_insensitive(true).match_kind(MatchKind::Standard).kind(Some(kind));
+    builder.build(texts).ok()
+}
+
+/// The same for the texts of one condition.
+fn literal_search(texts: &[String]) -> Option<AhoCorasick> {
+    let texts: Vec<Vec<u8>> = texts.iter().map(|text| text.clone().into_bytes()).collect();
+    automaton(&texts)
+}
+
+#[cfg(test)]
+#[path = "agree_tests.rs"]
+mod agree;
+#[cfg(test)]
+#[path = "probes_tests.rs"]
+mod probes;
