@@ -6,7 +6,7 @@
 //!   key, vary                              what it is found by, and what selects among several
 //!   conditional, range                     which part of it answers a request
 //!   outcome                                what is said about it
-//!   stored, ledger                         what is kept, and how much there may be of it
+//!   stored, forms, ledger                  what is kept, and how much there may be of it
 //!   shard, purge                           the keys of one core, and what is under way for them
 //!   fill, store                            a fetch that many read, and the messages between cores
 //! ```
@@ -17,6 +17,7 @@ pub mod conditional;
 mod dictionary;
 pub mod directives;
 pub(crate) mod fill;
+pub mod forms;
 pub mod freshness;
 #[doc(hidden)]
 pub mod fuzz;

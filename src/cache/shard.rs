@@ -402,7 +402,7 @@ impl Shard {
     /// Evicts a step's worth for a response of that weight that is about to be stored. Says whether
     /// there is room now.
     pub fn make_room(&mut self, weight: usize) -> bool {
-        let surplus = (self.weight() + weight).saturating_sub(self.bytes_max);
+        let surplus = (self.weight() + weight).saturating_sub(self.ledger.left_of(self.bytes_max));
         // Nothing goes for what is too large to be stored, and would not fit however much went.
         if surplus == 0 || weight > self.entry_bytes_max() {
             return true;
@@ -439,7 +439,7 @@ impl Shard {
 
     /// Whether at least half of what may be stored here is.
     pub fn is_half_full(&self) -> bool {
-        self.weight() >= self.bytes_max / 2
+        self.weight() >= self.ledger.left_of(self.bytes_max) / 2
     }
 
     /// Bytes that are stored here.

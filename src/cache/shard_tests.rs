@@ -405,6 +405,27 @@ fn shedding_evicts_what_it_says_and_little_more() {
 }
 
 #[test]
+fn what_is_kept_beside_responses_takes_its_share_of_the_room() {
+    let mut bench = Bench::new(KIB * KIB);
+    for number in 0..600 {
+        assert!(bench.store(&format!("a/{number}"), "", "x", 2000));
+    }
+    let before = bench.shard.weight();
+    assert!(before > 900 * KIB);
+    // The ledger is four times as large: a quarter of it is a quarter of what may be stored here.
+    let beside = bench.ledger.reserve_beside(KIB * KIB).unwrap();
+    while !bench.shard.make_room(3000) {}
+    let after = bench.shard.weight();
+    assert!((600 * KIB..=768 * KIB - 3000).contains(&after), "{after}");
+    assert!(bench.shard.is_half_full() && bench.store("b/", "", "one", 2000));
+    drop(beside);
+    let count = bench.shard.len();
+    assert!(bench.shard.make_room(3000));
+    assert_eq!(bench.shard.len(), count);
+    bench.end();
+}
+
+#[test]
 fn room_is_made_in_steps_and_only_for_what_can_be_stored() {
     let mut bench = Bench::new(4 * KIB * KIB);
     for number in 0..1500 {

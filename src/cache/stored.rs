@@ -8,9 +8,11 @@
 //! The head is kept apart from the content, for a validation brings a new head for the same content
 //! (RFC 9111, section 4.3.4), and a head is there before its content.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
 
 use super::conditional::{Validators, etag_is_valid};
+use super::forms::Forms;
 use super::ledger::{Charge, Ledger};
 use super::policy::{Storing, Usage};
 use crate::h1::ResponseHead;
@@ -32,6 +34,12 @@ impl Segment {
     /// Copies bytes, if the ledger has room for them.
     pub fn new(ledger: &Arc<Ledger>, bytes: &[u8]) -> Option<Arc<Segment>> {
         let charge = ledger.reserve(Segment::cost(bytes.len()))?;
+        Some(Arc::new(Segment { bytes: bytes.into(), _charge: Some(charge) }))
+    }
+
+    /// The same, for a form of stored content.
+    pub fn of_form(ledger: &Arc<Ledger>, bytes: &[u8]) -> Option<Arc<Segment>> {
+        let charge = ledger.reserve_beside(Segment::cost(bytes.len()))?;
         Some(Arc::new(Segment { bytes: bytes.into(), _charge: Some(charge) }))
     }
 
@@ -58,6 +66,8 @@ pub struct Body {
     length: u64,
     trailers: Box<[u8]>,
     charge: Charge,
+    /// The same content, compressed.
+    forms: Forms,
 }
 
 impl Body {
@@ -69,15 +79,40 @@ impl Body {
         trailers: &[u8],
     ) -> Option<Arc<Body>> {
         let segments = segments.into();
+        let charge = ledger.reserve(Body::cost(segments.len()) + trailers.len())?;
+        Some(Body::charged(charge, segments, trailers))
+    }
+
+    /// The same, for a form of stored content, which has no trailers.
+    pub fn of_form(ledger: &Arc<Ledger>, segments: impl Into<Box<[Arc<Segment>]>>) -> Option<Arc<Body>> {
+        let segments = segments.into();
+        let charge = ledger.reserve_beside(Body::cost(segments.len()))?;
+        Some(Body::charged(charge, segments, b""))
+    }
+
+    fn charged(charge: Charge, segments: Box<[Arc<Segment>]>, trailers: &[u8]) -> Arc<Body> {
         let length = segments.iter().map(|segment| segment.bytes.len() as u64).sum();
-        let list = segments.len() * size_of::<Arc<Segment>>();
-        let charge = ledger.reserve(OVERHEAD + list + trailers.len())?;
-        Some(Arc::new(Body { segments, length, trailers: trailers.into(), charge }))
+        Arc::new(Body { segments, length, trailers: trailers.into(), charge, forms: Forms::default() })
+    }
+
+    /// What content in so many segments takes, beside the segments themselves.
+    pub const fn cost(segments: usize) -> usize {
+        OVERHEAD + segments * size_of::<Arc<Segment>>()
     }
 
     /// The segments, in order.
     pub fn segments(&self) -> &[Arc<Segment>] {
         &self.segments
+    }
+
+    /// The same content in other forms.
+    pub fn forms(&self) -> &Forms {
+        &self.forms
+    }
+
+    /// What it is charged to.
+    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
+        self.charge.ledger()
     }
 
     /// Bytes of content.
@@ -116,6 +151,7 @@ pub struct Head {
     selecting: Box<[u8]>,
     tags: Box<[u8]>,
     charge: Charge,
+    note: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 /// What a head is made from.
@@ -182,6 +218,7 @@ impl Head {
             selecting: selecting.into(),
             tags: tags.into(),
             charge: ledger.reserve(cost)?,
+            note: OnceLock::new(),
         }))
     }
 
@@ -194,8 +231,20 @@ impl Head {
             selecting: self.selecting.clone(),
             tags: self.tags.clone(),
             charge: ledger.reserve(self.charge.bytes())?,
+            note: OnceLock::new(),
             ..*self
         }))
+    }
+
+    /// What whoever serves the response has found out about this head, if anything.
+    pub fn note<T: Any>(&self) -> Option<&T> {
+        self.note.get()?.downcast_ref()
+    }
+
+    /// Keeps something with this head. Of several cores that do so the first wins, and the others wait no longer than
+    /// it takes to put it there.
+    pub fn keep_note<T: Any + Send + Sync>(&self, note: Box<T>) {
+        let _ = self.note.set(note);
     }
 
     /// The status line and the field lines that every use has in common, each with its CR LF.

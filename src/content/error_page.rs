@@ -30,6 +30,8 @@ pub struct ErrorAnswer<'a> {
     pub proxy: &'a [u8],
     /// Field lines that tell what the cache did; none where there is no cache.
     pub report: &'a [u8],
+    /// Field lines that say more about why: `Retry-After`, `WWW-Authenticate`, `Allow`.
+    pub lines: &'a [u8],
 }
 
 /// Methods that the Allow field of a 405 names (RFC 9110, section 10.2.1).
@@ -58,7 +60,8 @@ pub fn write(out: &mut Vec<u8>, answer: &ErrorAnswer<'_>) {
         put(out, &[b"Proxy-Status: ", answer.proxy, b"; error=", error.as_bytes(), b"\r\n"]);
     }
     out.put_slice(answer.report);
-    if code == 405 {
+    out.put_slice(answer.lines);
+    if code == 405 && answer.lines.is_empty() {
         put(out, &[b"Allow: ", ALLOWED, b"\r\n"]);
     }
     out.put_slice(answer.persistence.field());
@@ -166,6 +169,7 @@ mod tests {
             head_only: false,
             proxy: b"ringway",
             report: b"",
+            lines: b"",
         }
     }
 

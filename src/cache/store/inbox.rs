@@ -70,7 +70,8 @@ impl Store {
     /// Stores what a fetch brought, in steps where that evicts much.
     pub(super) fn store_here(&self, key: SentKey, begun: Moment, stored: Stored, id: Option<FillId>) {
         let weight = stored.weight();
-        if weight <= STEP_BYTES || self.shard.borrow_mut().make_room(weight) {
+        let is_short = weight <= STEP_BYTES && self.shared.ledger.beside() == 0;
+        if is_short || self.shard.borrow_mut().make_room(weight) {
             return self.store_now(&key, begun, stored, id);
         }
         let Some(store) = self.this.upgrade() else { return };

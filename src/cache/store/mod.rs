@@ -387,6 +387,19 @@ impl Store {
         })
     }
 
+    /// The same, for something that is kept beside stored responses. That has a bound of its own, and nothing is
+    /// evicted for it beyond.
+    pub(crate) fn make_beside<T>(&self, bytes: usize, make: impl Fn(&Arc<Ledger>) -> Option<T>) -> Option<T> {
+        let ledger = &self.shared.ledger;
+        if !ledger.has_room_beside(bytes) {
+            return None;
+        }
+        make(ledger).or_else(|| {
+            self.shed(bytes);
+            make(ledger)
+        })
+    }
+
     /// Evicts for something else that takes memory of the cache. Not more than half of what may be stored
     /// here: beyond that it is clients who read slowly what was evicted before that take it, and they must
     /// not empty the cache.
