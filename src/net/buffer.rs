@@ -19,6 +19,9 @@ use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use monoio::buf::{IoBuf, IoBufMut};
 
@@ -65,6 +68,19 @@ impl Class {
         self.capacity() - HEADROOM - COLOURS * LINE - TAILROOM
     }
 
+    /// The smallest class whose memory holds so many bytes, wherever they begin.
+    pub(crate) const fn holding(bytes: usize) -> Class {
+        let bytes = bytes + COLOURS * LINE;
+        if bytes <= Class::Small.capacity() {
+            Class::Small
+        } else if bytes <= Class::Medium.capacity() {
+            Class::Medium
+        } else {
+            assert!(bytes <= Class::Large.capacity());
+            Class::Large
+        }
+    }
+
     /// The smallest class with room for so many bytes, or the largest there is.
     pub(crate) const fn fitting(bytes: usize) -> Class {
         if bytes <= Class::Small.room() {
@@ -87,6 +103,16 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
+    /// What [`Buffer::place`] is a multiple of.
+    pub(super) const ALIGNMENT: usize = 2 * LINE;
+
+    /// Its memory, from this buffer's own cache line on, for whoever puts something else into it.
+    pub(super) fn place(&self) -> NonNull<u8> {
+        let colour = (self.front() - HEADROOM).next_multiple_of(Self::ALIGNMENT);
+        // SAFETY: the colours are within the memory.
+        unsafe { self.memory.add(colour) }
+    }
+
     /// The content.
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: the mapping is `capacity` bytes of initialised memory (fresh mappings are zero),
@@ -169,6 +195,14 @@ impl Buffer {
         true
     }
 
+    /// Has `write` put bytes behind the content, the tailroom aside; it says how many those are.
+    pub(crate) fn extend(&mut self, write: impl FnOnce(&mut [u8]) -> usize) {
+        let room = self.spare();
+        // SAFETY: the spare room lies within the mapping, which is initialised; the borrow is exclusive.
+        let spare = unsafe { std::slice::from_raw_parts_mut(self.write_ptr(), room) };
+        self.end += write(spare).min(room);
+    }
+
     /// Puts `bytes` behind the content, the tailroom included, where there is room for them.
     #[must_use]
     pub(crate) fn append(&mut self, bytes: &[u8]) -> bool {
@@ -223,6 +257,9 @@ pub(crate) struct BufferPool {
     shelves: Rc<Shelves>,
 }
 
+/// Bytes of memory that pools hold together: it only changes when they get some from the kernel or give some back.
+pub(crate) type Held = Arc<AtomicUsize>;
+
 /// Small buffers are cut from mappings of this many.
 const SMALL_PER_MAPPING: usize = 64;
 
@@ -233,13 +270,21 @@ struct Shelves {
     cold: RefCell<Vec<NonNull<u8>>>,
     /// The fewest warm buffers there were since the last trim: so many were not needed.
     unused: [Cell<usize>; Class::COUNT],
+    /// What this pool and others hold.
+    held: Held,
 }
 
 impl BufferPool {
     /// An empty pool.
+    #[cfg(test)]
     pub(crate) fn new() -> BufferPool {
+        BufferPool::counted(Held::default())
+    }
+
+    /// An empty pool whose memory is counted there.
+    pub(crate) fn counted(held: Held) -> BufferPool {
         let shelves =
-            Shelves { warm: Default::default(), cold: RefCell::default(), unused: Default::default() };
+            Shelves { warm: Default::default(), cold: RefCell::default(), unused: Default::default(), held };
         BufferPool { shelves: Rc::new(shelves) }
     }
 
@@ -268,6 +313,7 @@ impl Shelves {
             unused.set(unused.get().min(warm.len()));
             return memory;
         }
+        self.held.fetch_add(class.capacity(), Relaxed);
         if class != Class::Small {
             return sys::map(class.capacity());
         }
@@ -290,6 +336,7 @@ impl Shelves {
         let mut warm = self.warm[class as usize].borrow_mut();
         let surplus = self.unused[class as usize].get().div_ceil(2).min(warm.len());
         // Those at the bottom have lain there longest.
+        self.held.fetch_sub(surplus * class.capacity(), Relaxed);
         for memory in warm.drain(..surplus) {
             if class == Class::Small {
                 sys::discard(memory, class.capacity());

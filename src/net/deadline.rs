@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use super::headway::Headway;
 use super::sys::{self, Direction};
 
 /// The length of a tick: how exact a deadline is.
@@ -42,6 +43,18 @@ impl Ticks {
         now.saturating_add(self.0).saturating_add(1)
     }
 
+    /// How many ticks it is.
+    pub(super) fn count(self) -> u32 {
+        self.0
+    }
+
+    /// What comes in it at so many bytes a second.
+    pub(super) fn at_rate(self, rate: u32) -> u32 {
+        let ticks_a_second = 1000 / TICK.as_millis();
+        let bytes = u128::from(rate) * u128::from(self.0) / ticks_a_second;
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
     /// What is left of it at the tick `now`, if it began at another.
     pub(crate) fn left(self, began: u32, now: u32) -> Ticks {
         Ticks(self.0.saturating_sub(now.saturating_sub(began)))
@@ -56,6 +69,14 @@ impl Ticks {
 /// No deadline.
 const NEVER: u32 = u32::MAX;
 
+/// Where clients have to be broken off, so many of those that are waited for go at once: a part of them, and at least a
+/// few.
+const BREAK_OFF_PART: usize = 8;
+const BREAK_OFF_MIN: usize = 16;
+
+/// Nobody is broken off who was waited for so few ticks.
+const BREAK_OFF_TICKS: u32 = 2;
+
 /// The deadlines of all connections of one core.
 #[derive(Default)]
 pub(crate) struct Deadlines {
@@ -69,6 +90,13 @@ struct Entry {
     write: Cell<u32>,
     read_expired: Cell<bool>,
     write_expired: Cell<bool>,
+    /// The ticks at which waiting for the peer began, in the middle of a message.
+    read_since: Cell<u32>,
+    write_since: Cell<u32>,
+    /// Whether the peer is a client.
+    is_client: Cell<bool>,
+    /// Whether it was broken off to make room.
+    broken_off: Cell<bool>,
     /// Set while the connection waits for a request: then its task is woken, and its socket left alone.
     idle: Cell<Option<Waker>>,
 }
@@ -82,9 +110,19 @@ impl Deadlines {
             write: Cell::new(NEVER),
             read_expired: Cell::new(false),
             write_expired: Cell::new(false),
+            read_since: Cell::new(NEVER),
+            write_since: Cell::new(NEVER),
+            is_client: Cell::new(false),
+            broken_off: Cell::new(false),
             idle: Cell::new(None),
         });
-        Watch { table: self.clone(), key }
+        Watch {
+            table: self.clone(),
+            key,
+            rate: Cell::new(0),
+            reading: Headway::default(),
+            writing: Headway::default(),
+        }
     }
 
     /// The current tick.
@@ -113,6 +151,22 @@ impl Deadlines {
         }
     }
 
+    /// Breaks off clients that are waited for in the middle of a message, those first that have been for longest: an
+    /// eighth of them, and at least a few. Says how many.
+    pub(crate) fn break_off_longest(&self) -> usize {
+        let now = self.now.get();
+        let entries = self.entries.borrow();
+        let is_long = |since: &u32| now.saturating_sub(*since) >= BREAK_OFF_TICKS;
+        let since = |(key, entry): (usize, &Entry)| Some((entry.waits_since().filter(is_long)?, key));
+        let mut waiting: Vec<(u32, usize)> = entries.iter().filter_map(since).collect();
+        let count = (waiting.len() / BREAK_OFF_PART).max(BREAK_OFF_MIN).min(waiting.len());
+        if count < waiting.len() {
+            waiting.select_nth_unstable(count);
+        }
+        waiting[..count].iter().for_each(|(_, key)| entries[*key].break_off());
+        count
+    }
+
     /// Calls off the wait of every connection that waits for a request.
     pub(crate) fn end_idle(&self) {
         for (_, entry) in self.entries.borrow().iter() {
@@ -123,7 +177,7 @@ impl Deadlines {
 
 impl Entry {
     fn expire_read(&self) {
-        self.read.set(NEVER);
+        self.clear_read();
         if self.call_off() {
             return;
         }
@@ -132,9 +186,34 @@ impl Entry {
     }
 
     fn expire_write(&self) {
-        self.write.set(NEVER);
+        self.clear_write();
         self.write_expired.set(true);
         self.shutdown(Direction::Both);
+    }
+
+    fn clear_read(&self) {
+        self.read.set(NEVER);
+        self.read_since.set(NEVER);
+    }
+
+    fn clear_write(&self) {
+        self.write.set(NEVER);
+        self.write_since.set(NEVER);
+    }
+
+    /// Since when a client is waited for, if it is.
+    fn waits_since(&self) -> Option<u32> {
+        let since = self.read_since.get().min(self.write_since.get());
+        (self.is_client.get() && since != NEVER).then_some(since)
+    }
+
+    fn break_off(&self) {
+        self.broken_off.set(true);
+        if self.write_since.get() == NEVER {
+            self.expire_read();
+        } else {
+            self.expire_write();
+        }
     }
 
     /// Wakes the task of an idle connection; says whether it was idle.
@@ -161,6 +240,10 @@ impl Entry {
 pub(crate) struct Watch {
     table: Rc<Deadlines>,
     key: usize,
+    /// Bytes a second that the peer has to get forward while it is waited for; 0 is none.
+    rate: Cell<u32>,
+    reading: Headway,
+    writing: Headway,
 }
 
 impl Watch {
@@ -182,6 +265,78 @@ impl Watch {
         self.entry(|entry| entry.write.set(self.at(limit)));
     }
 
+    /// The peer is a client, which may be broken off to make room.
+    pub(crate) fn is_of_client(&self) {
+        self.entry(|entry| entry.is_client.set(true));
+    }
+
+    /// From now on the peer has to get forward by so many bytes a second, in each window of time that is spent waiting
+    /// for it; 0 asks for nothing.
+    pub(crate) fn set_rate(&self, rate: u32) {
+        self.rate.set(rate);
+        self.reading.reset();
+        self.writing.reset();
+    }
+
+    /// A read of content begins, which may take `limit`.
+    pub(crate) fn begin_read(&self, limit: Ticks) {
+        let limit = match self.rate.get() {
+            0 => limit,
+            rate => self.reading.begin(self.table.now.get(), limit, rate),
+        };
+        self.entry(|entry| {
+            entry.read.set(self.at(limit));
+            entry.read_since.set(self.table.now.get());
+        });
+    }
+
+    /// It has ended, with so many bytes.
+    pub(crate) fn end_read(&self, count: usize) {
+        self.clear_read();
+        if self.rate.get() > 0 {
+            self.reading.end(self.table.now.get());
+            self.reading.moved(count);
+        }
+    }
+
+    /// A write has to wait, for which it may take `limit`.
+    pub(crate) fn begin_write(&self, limit: Ticks) {
+        let limit = match self.rate.get() {
+            0 => limit,
+            rate => self.writing.begin(self.table.now.get(), limit, rate),
+        };
+        self.write_within(limit);
+        self.entry(|entry| entry.write_since.set(self.table.now.get()));
+    }
+
+    /// It waits no more.
+    pub(crate) fn end_write(&self) {
+        self.clear_write();
+        if self.rate.get() > 0 {
+            self.writing.end(self.table.now.get());
+        }
+    }
+
+    /// So many bytes were written.
+    pub(crate) fn wrote(&self, count: usize) {
+        self.writing.moved(count);
+    }
+
+    /// Whether a read that ran out of time did because the peer was too slow, and had not stopped; or because there was
+    /// no room for one that slow.
+    pub(crate) fn read_too_slowly(&self) -> bool {
+        self.was_broken_off() || self.rate.get() > 0 && self.reading.was_too_slow()
+    }
+
+    /// The same for a write.
+    pub(crate) fn wrote_too_slowly(&self) -> bool {
+        self.was_broken_off() || self.rate.get() > 0 && self.writing.was_too_slow()
+    }
+
+    fn was_broken_off(&self) -> bool {
+        self.entry(|entry| entry.broken_off.get())
+    }
+
     /// What is being written must not go on: both directions end now.
     pub(crate) fn expire_write(&self) {
         self.entry(Entry::expire_write);
@@ -189,12 +344,12 @@ impl Watch {
 
     /// Reading has no deadline.
     pub(crate) fn clear_read(&self) {
-        self.entry(|entry| entry.read.set(NEVER));
+        self.entry(Entry::clear_read);
     }
 
     /// Writing has no deadline.
     pub(crate) fn clear_write(&self) {
-        self.entry(|entry| entry.write.set(NEVER));
+        self.entry(Entry::clear_write);
     }
 
     /// Waits for `ready`, but not longer than `limit`. None if the time is over, or the wait was called
@@ -272,6 +427,44 @@ mod tests {
         deadlines.sweep(4);
         assert!(watch.read_expired() && !watch.write_expired());
         assert_eq!(socket.read(&mut [0; 8]).unwrap(), 0);
+    }
+
+    #[test]
+    fn clients_that_are_waited_for_longest_are_broken_off_first_and_nobody_else_is() {
+        let deadlines = Rc::new(Deadlines::default());
+        let mut sockets = Vec::new();
+        let mut watch = |is_client: bool| {
+            let (socket, peer) = UnixStream::pair().unwrap();
+            let watch = deadlines.watch(socket.as_raw_fd());
+            if is_client {
+                watch.is_of_client();
+            }
+            sockets.push((socket, peer));
+            watch
+        };
+        let (upstream, quiet, paced) = (watch(false), watch(true), watch(true));
+        let waiting: Vec<Watch> = (0..BREAK_OFF_MIN + 2).map(|_| watch(true)).collect();
+        let last = watch(true);
+        upstream.begin_write(Ticks(1000));
+        quiet.read_within(Ticks(1000));
+        paced.begin_write(Ticks(1000));
+        paced.end_write();
+        for (number, watch) in (0..).zip(&waiting) {
+            deadlines.sweep(number);
+            if number % 2 == 0 { watch.begin_write(Ticks(1000)) } else { watch.begin_read(Ticks(1000)) }
+        }
+        let now = u32::try_from(waiting.len()).unwrap() + BREAK_OFF_TICKS;
+        deadlines.sweep(now - 1);
+        last.begin_write(Ticks(1000));
+        deadlines.sweep(now);
+        let is_over = |watch: &Watch| watch.read_expired() || watch.write_expired();
+        assert_eq!(deadlines.break_off_longest(), BREAK_OFF_MIN);
+        for (number, watch) in waiting.iter().enumerate() {
+            assert_eq!(is_over(watch), number < BREAK_OFF_MIN, "{number}");
+            assert_eq!(watch.read_too_slowly() && watch.wrote_too_slowly(), number < BREAK_OFF_MIN);
+        }
+        assert_eq!((deadlines.break_off_longest(), deadlines.break_off_longest()), (2, 0));
+        assert!(![&upstream, &quiet, &paced, &last].into_iter().any(is_over));
     }
 
     #[test]

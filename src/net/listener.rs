@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use monoio::net::TcpListener;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
@@ -68,6 +68,14 @@ pub(crate) fn probe(address: SocketAddr) -> io::Result<()> {
     }
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())
+}
+
+/// Sends a short answer on a connection that was just accepted, as far as that is possible at once, and closes it.
+pub(crate) fn answer_and_close(connection: OwnedFd, answer: &[u8]) {
+    // What the client has sent already is taken, or closing would reset the connection before it has read the answer.
+    let _ = sys::send(connection.as_fd(), answer);
+    let _ = sys::receive(connection.as_fd(), &mut [0; 2048]);
+    sys::shutdown(connection.as_fd(), Direction::Write);
 }
 
 /// A listening socket on its core.

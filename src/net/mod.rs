@@ -5,8 +5,11 @@
 
 pub(crate) mod buffer;
 pub(crate) mod deadline;
+pub(crate) mod disk;
+mod frame;
 #[doc(hidden)]
 pub mod fuzz_preamble;
+mod headway;
 pub(crate) mod listener;
 pub(crate) mod parking;
 pub(crate) mod preamble;

@@ -21,16 +21,61 @@ pub(crate) struct Parked<T> {
     /// What is known of it.
     pub(crate) known: T,
     until: u32,
+    /// Those that came just before and just after it.
+    before: u32,
+    after: u32,
 }
+
+/// No connection.
+const NOBODY: u32 = u32::MAX;
 
 /// The idle connections of one core.
 pub(crate) struct ParkingLot<T> {
     epoll: Epoll,
-    parked: RefCell<Slab<Parked<T>>>,
+    parked: RefCell<Row<T>>,
     /// How many came since memory was last given back.
     arrivals: Cell<u32>,
     /// The same, a second ago.
     arrivals_before: Cell<u32>,
+}
+
+/// Those that wait, as a list in the order in which they came.
+struct Row<T> {
+    slab: Slab<Parked<T>>,
+    oldest: u32,
+    newest: u32,
+}
+
+impl<T> Default for Row<T> {
+    fn default() -> Row<T> {
+        Row { slab: Slab::new(), oldest: NOBODY, newest: NOBODY }
+    }
+}
+
+impl<T> Row<T> {
+    /// Puts one at the end, where its key says.
+    fn push(&mut self, fd: OwnedFd, known: T, until: u32) {
+        let key = u32::try_from(self.slab.vacant_key()).unwrap_or(NOBODY);
+        let before = std::mem::replace(&mut self.newest, key);
+        match self.slab.get_mut(before as usize) {
+            Some(before) => before.after = key,
+            None => self.oldest = key,
+        }
+        self.slab.insert(Parked { fd, known, until, before, after: NOBODY });
+    }
+
+    fn remove(&mut self, key: u32) -> Option<Parked<T>> {
+        let parked = self.slab.try_remove(key as usize)?;
+        match self.slab.get_mut(parked.before as usize) {
+            Some(before) => before.after = parked.after,
+            None => self.oldest = parked.after,
+        }
+        match self.slab.get_mut(parked.after as usize) {
+            Some(after) => after.before = parked.before,
+            None => self.newest = parked.before,
+        }
+        Some(parked)
+    }
 }
 
 /// So many connections leave enough memory behind, of their tasks, to be worth giving back.
@@ -53,11 +98,10 @@ impl<T> ParkingLot<T> {
     /// Lets a connection wait, at most `limit` from the tick `now`. If it cannot be watched it is closed;
     /// says whether it waits.
     pub(crate) fn park(&self, fd: OwnedFd, known: T, now: u32, limit: Ticks) -> bool {
-        let mut parked = self.parked.borrow_mut();
-        let slot = parked.vacant_entry();
-        let watched = self.epoll.add(fd.as_fd(), slot.key() as u64).is_ok();
+        let mut row = self.parked.borrow_mut();
+        let watched = self.epoll.add(fd.as_fd(), row.slab.vacant_key() as u64).is_ok();
         if watched {
-            slot.insert(Parked { fd, known, until: limit.after(now) });
+            row.push(fd, known, limit.after(now));
             self.arrivals.set(self.arrivals.get() + 1);
         }
         watched
@@ -88,7 +132,7 @@ impl<T> ParkingLot<T> {
     }
 
     fn leave(&self, key: u64) -> Option<Parked<T>> {
-        let parked = self.parked.borrow_mut().try_remove(usize::try_from(key).ok()?)?;
+        let parked = self.parked.borrow_mut().remove(u32::try_from(key).ok()?)?;
         self.epoll.remove(parked.fd.as_fd());
         Some(parked)
     }
@@ -103,17 +147,25 @@ impl<T> ParkingLot<T> {
             sys::trim_heap();
         }
         self.arrivals_before.set(self.arrivals.get());
-        let mut parked = self.parked.borrow_mut();
-        let before = parked.len();
-        parked.retain(|_, waiting| waiting.until > now);
-        before - parked.len()
+        let mut row = self.parked.borrow_mut();
+        let is_due = |(key, waiting): (usize, &Parked<T>)| (waiting.until <= now).then_some(key);
+        let due: Vec<usize> = row.slab.iter().filter_map(is_due).collect();
+        due.iter().filter_map(|key| row.remove(u32::try_from(*key).ok()?)).count()
+    }
+
+    /// Closes those that have waited longest, at most `count` of them, and says how many.
+    pub(crate) fn close_oldest(&self, count: usize) -> usize {
+        let mut row = self.parked.borrow_mut();
+        let close = |_| {
+            let oldest = row.oldest;
+            row.remove(oldest).map(drop)
+        };
+        (0..count).map_while(close).count()
     }
 
     /// Closes all, and says how many.
     pub(crate) fn clear(&self) -> usize {
-        let mut parked = self.parked.borrow_mut();
-        let count = parked.len();
-        parked.clear();
-        count
+        let row = self.parked.take();
+        row.slab.len()
     }
 }

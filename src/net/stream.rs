@@ -132,6 +132,11 @@ impl Sink {
         sys::reset(self.borrow_fd());
     }
 
+    /// Whether the peer has broken the connection off. One that has only ended its side may still read.
+    pub(crate) fn has_failed(&self) -> bool {
+        sys::has_failed(self.borrow_fd())
+    }
+
     /// Whether the connection is open and nothing has come.
     pub(crate) fn is_quiet(&self) -> bool {
         sys::is_quiet(self.borrow_fd())

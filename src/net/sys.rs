@@ -105,6 +105,12 @@ pub(super) fn is_quiet(fd: BorrowedFd<'_>) -> bool {
     matches!(looked, Err(rustix::io::Errno::AGAIN))
 }
 
+/// Whether a connection was reset; nothing is taken from it.
+pub(super) fn has_failed(fd: BorrowedFd<'_>) -> bool {
+    let looked = rustix::net::recv(fd, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    looked.is_err_and(|error| error != rustix::io::Errno::AGAIN)
+}
+
 /// Sends what the socket takes at once.
 pub(super) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
@@ -200,6 +206,11 @@ impl Epoll {
             keys.extend(ready.iter().map(|event| event.data.u64()));
         }
     }
+}
+
+/// How many descriptors the process may have open.
+pub(crate) fn descriptor_limit() -> u64 {
+    rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Raises the limit on open descriptors to what the process may have, and returns it.

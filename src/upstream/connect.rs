@@ -100,8 +100,10 @@ pub(super) async fn connect(
     Err(reason)
 }
 
+/// What an attempt that failed is called. That descriptors ran out is not the endpoint's fault.
 fn failure(error: &io::Error) -> Reason {
     match error.kind() {
+        _ if [libc::EMFILE, libc::ENFILE].map(Some).contains(&error.raw_os_error()) => Reason::Overloaded,
         io::ErrorKind::ConnectionRefused => Reason::UpstreamRefused,
         io::ErrorKind::TimedOut => Reason::UpstreamConnectTimeout,
         io::ErrorKind::ConnectionReset => Reason::UpstreamReset,

@@ -340,6 +340,14 @@ impl Nodes {
     pub(crate) fn expire(&self, now: u32, clock: &Clock) {
         self.nodes.borrow().values().for_each(|node| node.expire(now, clock));
     }
+
+    /// Closes some of the connections that wait, those that have waited longest first, and says how many: descriptors
+    /// are short.
+    pub(crate) fn close_idle(&self) -> usize {
+        const OF_EACH: usize = 8;
+        let nodes = self.nodes.borrow();
+        nodes.values().map(|node| (0..OF_EACH).take_while(|_| node.make_room()).count()).sum()
+    }
 }
 
 #[cfg(test)]
