@@ -42,8 +42,8 @@ impl Admitted {
 /// A request that is well-formed, and that a proxy may serve.
 pub(super) struct Read {
     pub(super) head: RequestHead,
-    body: BodyLength,
-    asked: Asked,
+    pub(super) body: BodyLength,
+    pub(super) asked: Asked,
     expects_continue: bool,
     takes_trailers: bool,
     upgrade: Option<Span>,
@@ -60,6 +60,7 @@ pub(super) fn read(core: &Core, received: &mut Received, record: &mut Record) ->
     let head = request::parse(bytes, &received.terms.listener().head, &mut received.lines)?;
     received.head = Some(head);
     drop_connection_options(bytes, &mut received.lines);
+    received.terms.drop_fields(bytes, &mut received.lines);
     let fields = Fields::new(bytes, &received.lines);
     if let Some(id) = fields.first(Name::XRequestId).filter(|id| request_id::is_harmless(id)) {
         record.request_id = RequestId::Kept(Span::of(bytes, id));

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::exchange::{self, Outcome, Then};
-use super::forward::{Broken, Writer};
+use super::forward::Writer;
 use super::head::{self, HeadFault};
 use super::inlet::Inlet;
 use super::introduction::{self, Introduction};
 use super::record::{Received, Record};
 use super::snapshot::ListenerRules;
 use super::terms::Terms;
+use super::visit::{self, Visit};
 use crate::error::Reason;
 use crate::h1::Malformed;
 use crate::limits::DISCARD_BYTES_MAX;
@@ -123,6 +124,8 @@ impl AddressText {
 enum Next {
     /// Bytes of another request are there.
     Request(Buffer),
+    /// It waits for some.
+    Wait,
     /// It was quiet; the socket waits elsewhere from here on.
     Park,
     /// It is over.
@@ -130,21 +133,28 @@ enum Next {
 }
 
 /// Counts a connection for as long as it lives, whatever ends it.
-struct Open<'a>(&'a Core);
+struct Open<'a> {
+    core: &'a Core,
+    visit: Visit,
+}
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.0.connection_closed();
+        self.core.connection_closed();
     }
 }
 
 /// Serves a connection until it closes, or parks it. A peer that came by a Unix socket has no address; for one that
 /// was told by [`serve_introduced`] it is the told one.
-pub(crate) async fn serve(core: Rc<Core>, fd: OwnedFd, peer: Option<SocketAddr>, inlet: Rc<Inlet>) {
-    let open = Open(&core);
+pub(crate) async fn serve(
+    core: Rc<Core>,
+    fd: OwnedFd,
+    (peer, inlet, visit): (Option<SocketAddr>, Rc<Inlet>, Visit),
+) {
+    let open = Open { core: &core, visit };
     let Ok(socket) = Socket::from_fd(fd) else { return };
     let mut client = Client::new(&core, socket, peer, inlet);
-    let parks = client.run(&core).await;
+    let parks = client.run(&core, Next::Wait).await;
     client.leave(peer, parks, open);
 }
 
@@ -153,55 +163,64 @@ pub(crate) async fn serve(core: Rc<Core>, fd: OwnedFd, peer: Option<SocketAddr>,
 pub(crate) async fn serve_introduced(
     core: Rc<Core>,
     fd: OwnedFd,
-    peer: Option<SocketAddr>,
-    inlet: Rc<Inlet>,
+    (peer, inlet, visit): (Option<SocketAddr>, Rc<Inlet>, Visit),
 ) {
-    let open = Open(&core);
+    let mut open = Open { core: &core, visit };
     let Ok(socket) = Socket::from_fd(fd) else { return };
     let mut client = Client::new(&core, socket, peer, inlet);
     let Some(Introduction { source, rest }) = introduction::receive(&core, &mut client).await else {
         return client.leave(peer, false, open);
     };
+    match client.inlet.introduce(&core, source.map(|source| source.ip().to_canonical())) {
+        Ok(visit) => open.visit.add(visit),
+        Err(refused) => {
+            refused.count(&core);
+            // It is read by whoever made the connection, at once or not at all.
+            let _ = client.socket.sink.write_now(visit::answer());
+            return client.leave(peer, false, open);
+        }
+    }
     let peer = source.or(peer);
     client.peer = Peer::at(peer);
-    let mut next = match rest {
-        Some(bytes) => Next::Request(bytes),
-        None => client.next_bytes(&core).await,
-    };
-    while let Next::Request(bytes) = next {
-        next = client.serve_one(&core, bytes).await;
-    }
-    client.leave(peer, matches!(next, Next::Park), open);
+    let parks = client.run(&core, rest.map_or(Next::Wait, Next::Request)).await;
+    client.leave(peer, parks, open);
 }
 
 impl Client {
     fn new(core: &Core, socket: Socket, peer: Option<SocketAddr>, inlet: Rc<Inlet>) -> Client {
-        Client { watch: core.deadlines.watch(socket.fd()), socket, peer: Peer::at(peer), inlet }
+        let watch = core.deadlines.watch(socket.fd());
+        watch.is_of_client();
+        Client { watch, socket, peer: Peer::at(peer), inlet }
     }
 
     /// Closes the connection, or parks it.
-    fn leave(self, peer: Option<SocketAddr>, parks: bool, open: Open<'_>) {
+    fn leave(self, peer: Option<SocketAddr>, parks: bool, mut open: Open<'_>) {
         let Client { socket, watch, inlet, .. } = self;
-        let core = open.0;
+        let core = open.core;
         drop(watch);
         if !parks {
             socket.close();
         } else if let Ok(fd) = socket.into_fd() {
             core.counters.parked.increment();
             let limit = inlet.keep_alive().saturating_sub(Ticks::of(LINGER));
-            if core.lot.park(fd, (peer, inlet), core.deadlines.now(), limit) {
+            let visit = std::mem::take(&mut open.visit);
+            if core.lot.park(fd, (peer, inlet, visit), core.deadlines.now(), limit) {
+                // It stays counted; its visit went along.
                 std::mem::forget(open);
             }
         }
     }
 
     /// Serves requests. Says whether the connection is to be parked rather than closed.
-    async fn run(&mut self, core: &Rc<Core>) -> bool {
-        let mut next = self.next_bytes(core).await;
-        while let Next::Request(bytes) = next {
-            next = self.serve_one(core, bytes).await;
+    async fn run(&mut self, core: &Rc<Core>, mut next: Next) -> bool {
+        loop {
+            next = match next {
+                Next::Request(bytes) => self.serve_one(core, bytes).await,
+                Next::Wait => self.next_bytes(core).await,
+                Next::Park => return true,
+                Next::Close => return false,
+            };
         }
-        matches!(next, Next::Park)
     }
 
     /// Waits for the bytes of a request.
@@ -235,20 +254,24 @@ impl Client {
             match result {
                 // Only an empty line is that short.
                 Ok(2) => buffer.consume(2),
-                Ok(length) => {
-                    let outcome = exchange::run(core, self, buffer, length).await;
-                    return self.finish(core, outcome).await;
-                }
-                Err(fault) => return self.no_head(core, buffer, &fault).await,
+                // Between requests none of what it takes to serve one is needed.
+                Ok(length) => return core.buffers.lend(|| self.exchange(core, buffer, length)).await,
+                Err(fault) => return core.buffers.lend(|| self.no_head(core, buffer, fault)).await,
             }
         }
         let fault = HeadFault::Malformed(Malformed::FirstLine);
-        self.no_head(core, buffer, &fault).await
+        core.buffers.lend(|| self.no_head(core, buffer, fault)).await
+    }
+
+    /// Serves a request whose head is there.
+    async fn exchange(&mut self, core: &Rc<Core>, bytes: Buffer, head_length: usize) -> Next {
+        let outcome = exchange::run(core, self, bytes, head_length).await;
+        self.finish(core, outcome).await
     }
 
     /// Ends a connection that did not bring a whole head.
-    async fn no_head(&mut self, core: &Core, bytes: Buffer, fault: &HeadFault) -> Next {
-        let reason = match fault {
+    async fn no_head(&mut self, core: &Core, bytes: Buffer, fault: HeadFault) -> Next {
+        let reason = match &fault {
             _ if self.watch.read_expired() => Reason::HeadTimeout,
             HeadFault::Malformed(fault) => {
                 head::refusal(*fault, bytes.bytes(), &Terms::of(&self.inlet).listener().head)
@@ -273,16 +296,19 @@ impl Client {
         let written = match last {
             Some(last) => {
                 let Client { socket, watch, .. } = self;
-                let mut writer =
-                    Writer { sink: &mut socket.sink, watch, limit: received.terms.times.write_idle };
+                let mut writer = Writer {
+                    sink: &mut socket.sink,
+                    watch,
+                    limit: received.terms.times.write_idle,
+                    pace: received.terms.pace(),
+                };
                 writer.write_all(last).await.map(drop)
             }
             None => Ok(()),
         };
         match written {
             Ok(()) => {}
-            Err(Broken::TimedOut) => record.reason = Reason::ClientStalled,
-            Err(Broken::Closed | Broken::Reset) => record.reason = Reason::ClientClosed,
+            Err(broken) => record.reason = broken.of_response(),
         }
         record.finish(core, self.peer.address(), &received);
         let Received { bytes, lines, mut terms, .. } = received;
@@ -295,7 +321,7 @@ impl Client {
             (Then::Persist, None) => {
                 // The next read takes the buffer that was given back last, while it is warm.
                 drop(bytes);
-                return self.next_bytes(core).await;
+                return Next::Wait;
             }
             (Then::Reset, _) => self.socket.sink.reset(),
             (Then::Close, None) if record.bytes < LARGE && self.socket.sink.is_quiet() => {}
@@ -320,5 +346,35 @@ impl Client {
                 _ => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+
+    use monoio::{LegacyDriver, RuntimeBuilder};
+
+    use super::*;
+    use crate::config::Settings;
+    use crate::proxy::snapshot::Blueprint;
+
+    #[test]
+    fn what_serves_a_request_fits_into_a_small_buffer() {
+        let mut runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build().unwrap();
+        let size = runtime.block_on(async {
+            let settings = Settings::for_tests();
+            let blueprint = Arc::new(Blueprint::new(&settings));
+            let core = Core::new((0, 1), blueprint, &[], settings.access_log, None, Box::new(drop)).unwrap();
+            let (core, listener) = (Rc::new(core), TcpListener::bind("127.0.0.1:0").unwrap());
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let inlet = Rc::new(Inlet::new(core.snapshot(), 0));
+            let mut client = Client::new(&core, Socket::from_fd(stream.into()).unwrap(), None, inlet);
+            let bytes = core.buffers.take(Class::Small);
+            size_of_val(&client.exchange(&core, bytes, 0))
+        });
+        // Every request that is under way has one, a larger one from a mapping of its own.
+        assert_eq!(Class::holding(size), Class::Small, "{size} bytes");
     }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::admit::Admitted;
+use super::ahead::Ahead;
 use super::cached::Caching;
 use super::cached::serve::Source;
 use super::connection::{Client, Peer};
@@ -15,10 +16,12 @@ use super::exchange::Then;
 use super::forward::{Broken, Reader, Writer};
 use super::progress::Progress;
 use super::record::{Received, Record};
-use super::respond::{After, Respond, Responded, ResponseFault};
+use super::respond::Respond;
+use super::responded::{After, Responded, ResponseFault};
 use super::routing::asked_host;
 use super::upload::UploadFault;
-use super::{task, tunnel};
+use super::{coding, task, tunnel};
+use crate::content::coding::Way;
 use crate::error::Reason;
 use crate::h1::chunked::PREFIX_BYTES_MAX;
 use crate::h1::encode::{self, RequestEdits};
@@ -90,8 +93,12 @@ pub(super) async fn converse(
         Failure { fault, progress }
     })?;
     match after {
-        After::Complete { reusable, keep_alive } => {
+        After::Complete { reusable, keep_alive, ahead } => {
             release(core, connection, reusable);
+            if let Some(ahead) = ahead {
+                core.counters.responses_held.increment();
+                Box::pin(conversation.give(ahead)).await?;
+            }
             let then = match (keep_alive, conversation.progress.uploaded.get()) {
                 (true, _) => Then::Persist,
                 (false, true) => Then::Close,
@@ -136,13 +143,13 @@ fn release(core: &Core, connection: Connection, reusable: bool) {
 /// Sends the head and what came with it.
 async fn send(connection: &mut Connection, out: Buffer, limit: Ticks) -> Result<(), Failure> {
     let Connection { socket, watch, reused, .. } = connection;
-    let mut writer = Writer { sink: &mut socket.sink, watch, limit };
+    let mut writer = Writer { sink: &mut socket.sink, watch, limit, pace: None };
     let whole = out.len();
     match writer.write_counted(out).await {
         Ok(_) => Ok(()),
         // A fresh connection whose peer takes no more may have been answered already.
         Err((Broken::Reset | Broken::Closed, _)) if !*reused => Ok(()),
-        Err((Broken::TimedOut, _)) => {
+        Err((Broken::TimedOut | Broken::TooSlow, _)) => {
             Err(Failure { fault: Reason::UpstreamWriteTimeout.into(), progress: retry::Progress::TimedOut })
         }
         Err((Broken::Reset | Broken::Closed, left)) => {
@@ -170,7 +177,12 @@ impl Conversation<'_> {
         let mut from_client = None;
         let to_client = client.as_mut().map(|(socket, watch)| {
             from_client = Some((&mut socket.source, *watch));
-            Writer { sink: &mut socket.sink, watch, limit: times.write_idle }
+            Writer {
+                sink: &mut socket.sink,
+                watch,
+                limit: times.write_idle,
+                pace: self.received.terms.pace(),
+            }
         });
         let respond = Respond {
             core,
@@ -183,7 +195,14 @@ impl Conversation<'_> {
             progress,
             lines: core.take_lines(),
             record: self.record,
+            way: Way::AsItCame,
+            ahead: None,
         };
+        if let Some(held) = self.admitted.upload.held() {
+            let to = Writer { sink: &mut socket.sink, watch, limit: times.upstream_idle, pace: None };
+            let upload = self.admitted.upload.run_held(held, to, &self.received.terms, progress);
+            return Box::pin(beside(respond.run(), upload, watch, progress)).await;
+        }
         let Some((source, client_watch)) = from_client.filter(|_| !self.admitted.whole) else {
             return respond.run().await;
         };
@@ -197,7 +216,7 @@ impl Conversation<'_> {
             self.admitted.upload.keep(most);
         }
         let from = Reader { source, watch: client_watch, limit: Some(times.body_idle) };
-        let to = Writer { sink: &mut socket.sink, watch, limit: times.upstream_idle };
+        let to = Writer { sink: &mut socket.sink, watch, limit: times.upstream_idle, pace: None };
         let upload = self.admitted.upload.run(core, from, to, &self.received.terms, progress);
         Box::pin(beside(respond.run(), upload, watch, progress)).await
     }
@@ -232,6 +251,9 @@ impl Conversation<'_> {
         let mut scratch = core.scratch.borrow_mut();
         scratch.clear();
         encode::request(&mut *scratch, bytes, &admitted.head, fields, &edits);
+        // With content on its way it could not be asked again.
+        let whole = caching.wants_whole || !admitted.whole && coding::resumes_by_date(terms, fields);
+        coding::edit_request(core, terms, (admitted.head.method, fields), whole, &mut scratch);
         if let Some((edits, lines)) = terms.request_edits() {
             edit::head(core, Side::Request, &mut scratch, edits, lines);
         }
@@ -245,16 +267,27 @@ impl Conversation<'_> {
         out
     }
 
+    /// Writes what waits for the client, once the upstream has been let go.
+    async fn give(&mut self, ahead: Rc<Ahead>) -> Result<(), Failure> {
+        let limit = self.received.terms.times.write_idle;
+        let Some(Client { socket, watch, .. }) = self.client.as_deref_mut() else { return Ok(()) };
+        let pace = self.received.terms.pace();
+        let written = ahead.finish(Writer { sink: &mut socket.sink, watch, limit, pace }).await;
+        written.map_err(|fault| Failure { fault, progress: retry::Progress::Beyond })
+    }
+
     /// Passes the switch of protocols on, and then everything else.
     async fn tunnel(&mut self, mut connection: Connection, head: Buffer, rest: Buffer) {
         let (core, times) = (self.core, self.received.terms.times);
         self.progress.responding.set(true);
         let Some(Client { socket, watch, .. }) = self.client.as_deref_mut() else { return };
-        let mut writer = Writer { sink: &mut socket.sink, watch, limit: times.write_idle };
+        let mut writer = Writer { sink: &mut socket.sink, watch, limit: times.write_idle, pace: None };
         if writer.write_all(head).await.is_err() {
             self.record.reason = Reason::ClientClosed;
             return;
         }
+        // What passes through a tunnel has a pace of its own.
+        watch.set_rate(0);
         let theirs = (&mut connection.socket, &connection.watch);
         let sent_ahead = self.admitted.upload.rest();
         (self.record.reason, self.record.bytes) =

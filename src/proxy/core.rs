@@ -5,13 +5,21 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
+use super::checks::Ruled;
+use super::coding::Coders;
 use super::inlet::Inlet;
+use super::passwords::Passwords;
+use super::pressure::{BATCH, Pressure, PressureReport};
 use super::snapshot::{Blueprint, Snapshot};
+use super::task::Places;
 use super::terms::Made;
+use super::visit::Visit;
 use crate::cache::purge::{Purge, Round};
 use crate::cache::store::Store;
 use crate::clock::{Clock, Moment};
+use crate::filter::rules::Scratch;
 use crate::http::FieldLine;
 use crate::http::date::RenderedDate;
 use crate::net::deadline::TICK;
@@ -69,8 +77,14 @@ pub(crate) struct Core {
     /// The configuration for what begins now.
     snapshot: RefCell<Rc<Snapshot>>,
     pub(crate) buffers: BufferPool,
+    /// Memory for streams of compressed content.
+    pub(super) coders: Rc<Coders>,
+    /// Stored content that is compressed on its way to clients, and that is compressed to be kept.
+    pub(super) compressing: [Rc<Places>; 2],
     pub(crate) deadlines: Rc<Deadlines>,
-    pub(crate) lot: ParkingLot<(Option<SocketAddr>, Rc<Inlet>)>,
+    pub(crate) lot: ParkingLot<(Option<SocketAddr>, Rc<Inlet>, Visit)>,
+    /// How close the process is to what it may hold.
+    pressure: Arc<Pressure>,
     /// The endpoints that this core has connections to, of all upstreams.
     pub(crate) nodes: Nodes,
     pub(crate) counters: Counters,
@@ -82,6 +96,8 @@ pub(crate) struct Core {
     pub(crate) date: RefCell<RenderedDate>,
     /// Heads are written here before they go where they belong.
     pub(crate) scratch: RefCell<Vec<u8>>,
+    /// Where the head in it is written anew, when something in it changes; the two take turns.
+    pub(super) edited: RefCell<Vec<u8>>,
     /// Memory for field lines, the list that was given back last on top.
     lines: RefCell<Vec<Vec<FieldLine>>>,
     /// The same, for keys and other short texts.
@@ -92,8 +108,16 @@ pub(crate) struct Core {
     /// What is said about the cache is written here before it goes into a head.
     pub(crate) report: RefCell<Vec<u8>>,
     started: Moment,
+    /// What is known of passwords.
+    pub(super) passwords: Passwords,
+    /// Memory for holding requests against rules.
+    pub(crate) rule_scratch: RefCell<Scratch>,
+    /// Clients that wait in tarpits.
+    pub(crate) tarpitted: Cell<u32>,
     /// Copies for mirrors that are on their way.
     pub(crate) mirrored: Cell<u32>,
+    /// Requests that wait for their turn, because of a rate.
+    pub(crate) delayed: Cell<u32>,
     draining: Cell<bool>,
     /// Whether an alarm was raised since the last tick.
     alarmed: Cell<bool>,
@@ -117,13 +141,17 @@ impl Core {
         let nodes = Nodes::default();
         nodes.set_idle(shared::idle_of_core(blueprint.settings.upstream_idle, workers), workers);
         let upstreams = nodes.adopt(&blueprint.upstreams, rosters, place as u64);
+        let memory = blueprint.pressure.memory().clone();
         Ok(Core {
             place,
             workers,
             tell,
+            buffers: BufferPool::counted(memory.clone()),
+            pressure: blueprint.pressure.clone(),
             snapshot: RefCell::new(Rc::new(Snapshot::new(blueprint, upstreams))),
             nodes,
-            buffers: BufferPool::new(),
+            coders: Rc::new(Coders::counted(memory)),
+            compressing: Default::default(),
             deadlines: Rc::new(Deadlines::default()),
             lot: ParkingLot::new()?,
             counters: Counters::default(),
@@ -131,13 +159,18 @@ impl Core {
             random: RefCell::new(fastrand::Rng::new()),
             date: RefCell::new(RenderedDate::new(clock.wall())),
             scratch: RefCell::new(Vec::with_capacity(4096)),
+            edited: RefCell::new(Vec::with_capacity(4096)),
             lines: RefCell::default(),
             texts: RefCell::default(),
             made: RefCell::default(),
             report: RefCell::default(),
             store,
             started: clock.now(),
+            passwords: Passwords::default(),
+            rule_scratch: RefCell::default(),
+            tarpitted: Cell::new(0),
             mirrored: Cell::new(0),
+            delayed: Cell::new(0),
             draining: Cell::new(false),
             alarmed: Cell::new(false),
             connections: Cell::new(0),
@@ -160,8 +193,8 @@ impl Core {
         snapshot
     }
 
-    /// Moves the time on: ends what is due, once a second more.
-    pub(crate) fn tick(&self) {
+    /// Moves the time on: ends what is due, once a second more. Returns what somebody should read.
+    pub(crate) fn tick(&self) -> Option<String> {
         let elapsed = self.clock.now().since(self.started).as_millis() / TICK.as_millis();
         let now = u32::try_from(elapsed).unwrap_or(u32::MAX / 2);
         let before = self.deadlines.now();
@@ -180,10 +213,57 @@ impl Core {
             }
             self.nodes.expire(now, &self.clock);
             self.buffers.trim();
+            self.coders.trim();
         }
+        self.relieve()
     }
 
-    /// The same before the next tick, once: an endpoint fails again and again.
+    /// Looks at the pressure again, and does this core's part against it.
+    fn relieve(&self) -> Option<String> {
+        let note = self.pressure.update(self.place == 0);
+        if self.pressure.is_near() {
+            self.close_idle(self.pressure.surplus(self.workers));
+            self.buffers.trim();
+            if self.pressure.is_full() {
+                self.deadlines.break_off_longest();
+            }
+            if self.pressure.is_short_of_descriptors() {
+                self.nodes.close_idle();
+            }
+        }
+        note
+    }
+
+    /// Closes idle connections, at most so many, those that have waited longest first; says how many that were.
+    fn close_idle(&self, count: usize) -> usize {
+        let closed = self.lot.close_oldest(count);
+        (0..closed).for_each(|_| self.connection_closed());
+        self.counters.idle_closed.add(closed as u64);
+        closed
+    }
+
+    /// Descriptors have run out. Closes what is idle, here and soon on other cores; says whether that freed any.
+    pub(crate) fn descriptors_ran_out(&self) -> bool {
+        self.pressure.descriptors_ran_out();
+        self.close_idle(BATCH) + self.nodes.close_idle() > 0
+    }
+
+    /// Where memory is counted that is held for clients, over all cores.
+    pub(super) fn memory(&self) -> &Arc<AtomicUsize> {
+        self.pressure.memory()
+    }
+
+    /// How close the process is to what it may hold.
+    pub(crate) fn pressure(&self) -> PressureReport {
+        self.pressure.report()
+    }
+
+    /// Whether there is no room for another request.
+    pub(super) fn is_overloaded(&self) -> bool {
+        self.pressure.is_full()
+    }
+
+    /// An endpoint fails again and again: tells so before the next tick, once.
     pub(crate) fn raise_alarm(&self) {
         if !self.alarmed.replace(true) {
             self.tell_tallies();
@@ -222,6 +302,7 @@ impl Core {
         let mut kept = self.made.borrow_mut();
         if kept.len() < LINES_KEPT_MAX {
             made.captures = Captures::new();
+            made.ruled = Ruled::default();
             kept.push(made);
         }
     }
@@ -229,6 +310,14 @@ impl Core {
     /// An empty text.
     pub(crate) fn take_text(&self) -> Vec<u8> {
         self.texts.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// The same text, with memory that was used before if it has none yet.
+    pub(super) fn with_room<'t>(&self, text: &'t mut Vec<u8>) -> &'t mut Vec<u8> {
+        if text.capacity() == 0 {
+            *text = self.take_text();
+        }
+        text
     }
 
     /// Takes such a text back.
@@ -262,14 +351,24 @@ impl Core {
         self.deadlines.end_idle();
     }
 
-    /// One more client connection is open.
-    pub(crate) fn connection_opened(&self) {
-        self.connections.set(self.connections.get() + 1);
+    /// One more client connection is open, if the process may have one more.
+    pub(crate) fn connection_opened(&self) -> bool {
+        const FOR_EACH: usize = 2;
+        let opened = self.pressure.enter();
+        if opened {
+            self.connections.set(self.connections.get() + 1);
+        }
+        if !opened || self.pressure.is_crowded() {
+            // Where many come, the next tick would be late.
+            self.close_idle(FOR_EACH);
+        }
+        opened
     }
 
     /// One client connection was closed.
     pub(crate) fn connection_closed(&self) {
         self.connections.set(self.connections.get() - 1);
+        self.pressure.leave();
     }
 
     /// How many client connections are open, parked ones included.

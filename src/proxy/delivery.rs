@@ -1,6 +1,7 @@
 //! How the content of a response goes out to the client.
 
-use super::respond::{Asked, ResponseFault};
+use super::respond::Asked;
+use super::responded::ResponseFault;
 use crate::error::Reason;
 use crate::h1::BodyLength;
 use crate::h1::body::{Decoder, Encoder};
@@ -42,6 +43,17 @@ pub(super) struct Content {
 }
 
 impl Content {
+    /// Nothing has come of it yet.
+    pub(super) fn new(length: BodyLength, outgoing: Outgoing) -> Content {
+        let decoder = Decoder::new(length);
+        Content { decoder, outgoing, done: false, overrun: false, end_apart: false }
+    }
+
+    /// What ends it, once it is done.
+    pub(super) fn end(&self) -> &[u8] {
+        self.decoder.end(self.outgoing.encoder)
+    }
+
     /// A fault in the middle of it.
     pub(super) fn fault(&self, reason: Reason) -> ResponseFault {
         let ends_with_close = self.outgoing.body == ResponseBody::UntilClose;

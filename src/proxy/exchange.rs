@@ -2,14 +2,16 @@
 
 use std::rc::Rc;
 
-use super::admit::{self, Admitted};
+use super::admit::{self, Admitted, Read};
 use super::cached::plan::{self, Plan};
 use super::cached::serve::serve;
+use super::checks::{self, Checking, Turned, rules};
 use super::connection::{Client, Peer};
 use super::converse::Ended;
 use super::core::Core;
 use super::direct;
 use super::fetch::fetch;
+use super::hold;
 use super::mirror;
 use super::progress::Progress;
 use super::record::{Received, Record};
@@ -53,9 +55,13 @@ pub(super) async fn run(core: &Rc<Core>, client: &mut Client, bytes: Buffer, hea
     let terms = Terms::of(&client.inlet);
     let mut received = Received { bytes, head_length, head: None, lines: core.take_lines(), terms };
     let peer = client.peer.under(received.terms.listener());
-    let mut admitted = match admitted(core, &peer, &mut received, &mut record) {
+    let mut admitted = match let_in(core, client, &peer, &mut received, &mut record).await {
         Ok(admitted) => admitted,
-        Err(reason) => return refuse(core, received, record, reason),
+        Err(Stopped::Refused(reason)) => return refuse(core, received, record, reason),
+        Err(Stopped::Turned(read, turned)) => return turn(core, received, read, record, turned),
+        Err(Stopped::TurnedLate(admitted, turned)) => {
+            return turned_away(core, received, Ok(*admitted), record, turned);
+        }
     };
     if received.terms.upstream().is_none() {
         return answer(core, &peer, received, admitted, record);
@@ -115,22 +121,79 @@ pub(super) async fn run(core: &Rc<Core>, client: &mut Client, bytes: Buffer, hea
     Outcome { last, rest, then, received, record }
 }
 
-/// Reads the request, finds its route and what follows from it, and decides whether it is served.
-fn admitted(
+/// Why a request is not let in.
+enum Stopped {
+    /// It cannot be received, or is not served, and its connection closes.
+    Refused(Reason),
+    /// It did not get past its checks.
+    Turned(Read, Turned),
+    /// The same, after its content was looked at.
+    TurnedLate(Box<Admitted>, Turned),
+}
+
+impl From<Reason> for Stopped {
+    fn from(reason: Reason) -> Stopped {
+        Stopped::Refused(reason)
+    }
+}
+
+/// Reads the request, finds its route, leads it through its checks, and has its content as it is wanted.
+async fn let_in(
     core: &Rc<Core>,
+    client: &mut Client,
     peer: &Peer,
     received: &mut Received,
     record: &mut Record,
-) -> Result<Admitted, Reason> {
+) -> Result<Admitted, Stopped> {
     let read = admit::read(core, received, record)?;
-    routing::route(core, peer, received, &read.head, record)?;
+    if core.is_overloaded() {
+        return Err(Reason::Overloaded.into());
+    }
+    if let Err(reason) = routing::route(core, peer, received, &read.head, record) {
+        return Err(lost(core, peer, received, read, record, reason));
+    }
+    client.watch.set_rate(received.terms.times.rate_min);
+    if received.terms.checks() {
+        let checking = Checking { core, peer, received, read: &read, record };
+        if let Err(turned) = checks::pass(checking, client).await {
+            return Err(Stopped::Turned(read, turned));
+        }
+    }
     // Admitting takes content apart where it lies.
-    let copied = mirror::copy(core, received);
-    let admitted = admit::admit(core, received, read)?;
+    let copied = mirror::copy(core, received).map(Box::new);
+    let mut admitted = admit::admit(core, received, read)?;
+    if !matches!(rules::content_kind(received, admitted.body), Ok(None)) {
+        let content = rules::content(core, client, peer, received, &mut admitted, record);
+        if let Err(turned) = Box::pin(content).await {
+            return Err(Stopped::TurnedLate(Box::new(admitted), turned));
+        }
+    }
     if let Some(copied) = copied {
-        mirror::begin(core, peer, received, &admitted, record.request_id, copied);
+        mirror::begin(core, peer, received, &admitted, record.request_id, *copied);
+    }
+    if hold::is_wanted(received, &admitted) {
+        Box::pin(hold::hold(core, client, received, &mut admitted)).await?;
     }
     Ok(admitted)
+}
+
+/// A request that cannot be led to an upstream, for that reason: whoever may not ask at all, or not so often, is told
+/// that instead.
+fn lost(
+    core: &Rc<Core>,
+    peer: &Peer,
+    received: &mut Received,
+    read: Read,
+    record: &mut Record,
+    reason: Reason,
+) -> Stopped {
+    if !received.terms.checks() {
+        return reason.into();
+    }
+    match checks::pass_lost(Checking { core, peer, received, read: &read, record }) {
+        Ok(()) => reason.into(),
+        Err(turned) => Stopped::Turned(read, turned),
+    }
 }
 
 /// Answers a request whose route needs no upstream, or that has none.
@@ -149,6 +212,40 @@ fn answer(
     };
     let last = direct::answer(core, peer, &received, &admitted, &mut record, keep_alive);
     Outcome { last: Some(last), rest: admitted.upload.rest(), then, received, record }
+}
+
+/// Answers a request that did not get past its checks. The connection goes on, if all of the request is here.
+fn turn(core: &Core, mut received: Received, read: Read, record: Record, turned: Turned) -> Outcome {
+    let admitted = admit::admit(core, &mut received, read);
+    turned_away(core, received, admitted, record, turned)
+}
+
+/// The same, of one whose content has been taken apart.
+fn turned_away(
+    core: &Core,
+    received: Received,
+    admitted: Result<Admitted, Reason>,
+    mut record: Record,
+    turned: Turned,
+) -> Outcome {
+    let (answer, reason) = match turned {
+        Turned::Answered(buffer) => (Some(buffer), record.reason),
+        Turned::Away(reason) => (None, reason),
+    };
+    record.reason = reason;
+    let (keep_alive, rest) = match admitted {
+        Ok(mut admitted) => (admitted.asked.keep_alive && admitted.whole, admitted.upload.rest()),
+        Err(_) => (false, None),
+    };
+    let persists = keep_alive && !core.is_draining();
+    let refused = || refusal::answer(core, &received, &mut record, None, persists);
+    let last = answer.or_else(|| (reason.status() != 0).then(refused));
+    let then = match (&last, persists) {
+        (None, _) => Then::Close,
+        (Some(_), true) => Then::Persist,
+        (Some(_), false) => Then::CloseWhileSending,
+    };
+    Outcome { last, rest, then, received, record }
 }
 
 /// Answers a request that could not be received, or that is not served; its connection closes.

@@ -11,7 +11,7 @@ use super::converse::{Conversation, Ended, Failure, converse};
 use super::core::Core;
 use super::progress::Progress;
 use super::record::{Received, Record};
-use super::respond::ResponseFault;
+use super::responded::ResponseFault;
 use super::task;
 use super::terms::Terms;
 use super::tries::Tries;
@@ -56,7 +56,8 @@ pub(super) async fn fetch<'a>(
         let node = connection.node().clone();
         (progress.repeats, progress.repeats_before) = tries.statuses(core, upstream, &node);
         progress.rules = Some(&upstream.retry);
-        progress.keeps = !admitted.whole && tries.keep_content(core, upstream);
+        progress.keeps =
+            !admitted.whole && admitted.upload.held().is_none() && tries.keep_content(core, upstream);
         progress.introduces = upstream.introduces(&node, tries.wanted, &tries.tried);
         let client = client.as_deref_mut();
         let conversation =
@@ -98,6 +99,7 @@ fn score(
             matches!(failure.progress, retry::Progress::NotSent | retry::Progress::ClosedWhenReused);
         !is_stale
             && failure.progress != retry::Progress::Status
+            && failure.fault.reason != Reason::StorageFailed
             && failure.fault.reason.proxy_error().is_some()
     });
     let status = progress.status.get();
@@ -116,7 +118,13 @@ fn score(
 
 /// Notes that an endpoint has failed, for that reason or by its status; if that happens again and again, it is told at
 /// once.
-fn note_failure(core: &Core, upstream: &Upstream, tries: &Tries, node: &Node, reason: Option<Reason>) {
+pub(super) fn note_failure(
+    core: &Core,
+    upstream: &Upstream,
+    tries: &Tries,
+    node: &Node,
+    reason: Option<Reason>,
+) {
     let run = node.failed(reason, core.deadlines.now());
     if tries.is_trial {
         node.score.tried(false);
@@ -127,7 +135,7 @@ fn note_failure(core: &Core, upstream: &Upstream, tries: &Tries, node: &Node, re
 }
 
 /// A connection to an endpoint that takes one: a pooled one where that is wanted and there is one.
-async fn acquire(
+pub(super) async fn acquire(
     core: &Core,
     terms: &Terms,
     upstream: &Upstream,
@@ -192,6 +200,9 @@ async fn open(
             node.make_room();
             Ok(None)
         }
+        // What is idle makes room, if there is something.
+        Err(NotConnected::Failed(Reason::Overloaded)) if core.descriptors_ran_out() => Ok(None),
+        Err(NotConnected::Failed(Reason::Overloaded)) => Err(Reason::Overloaded),
         Err(NotConnected::Failed(reason)) => {
             note_failure(core, upstream, tries, &node, Some(reason));
             tries.refused = Some(reason);

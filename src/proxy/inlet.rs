@@ -5,7 +5,9 @@ use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use super::core::Core;
 use super::snapshot::Snapshot;
+use super::visit::{Refused, Visit};
 use crate::net::Ticks;
 
 /// See the module. It outlives configurations, and its socket.
@@ -53,6 +55,45 @@ impl Inlet {
     /// Whether a connection of that peer has to begin with a header of the PROXY protocol.
     pub(crate) fn introduces(&self, peer: Option<IpAddr>) -> bool {
         self.snapshot.borrow().listeners[self.place.get()].introduced.contains(peer)
+    }
+
+    /// Counts a new connection of that peer. Of one that is introduced it is not known yet for whom it is, and one that
+    /// is trusted speaks for many.
+    ///
+    /// # Errors
+    /// There are too many, or they come too fast.
+    pub(super) fn welcome(
+        &self,
+        core: &Core,
+        peer: Option<IpAddr>,
+        introduces: bool,
+    ) -> Result<Visit, Refused> {
+        let snapshot = self.snapshot.borrow();
+        let listener = &snapshot.listeners[self.place.get()];
+        let Some(rules) = &listener.clients else { return Ok(Visit::default()) };
+        let client = peer.filter(|_| !introduces && !listener.trusted.contains(peer));
+        rules.welcome(core.clock.now(), client)
+    }
+
+    /// Takes back that a connection was welcome just now, for which the process has no room.
+    pub(super) fn give_back(&self, peer: Option<IpAddr>, introduces: bool) {
+        let snapshot = self.snapshot.borrow();
+        let listener = &snapshot.listeners[self.place.get()];
+        if let Some(rules) = &listener.clients {
+            rules.give_back(peer.filter(|_| !introduces && !listener.trusted.contains(peer)));
+        }
+    }
+
+    /// Counts a connection for whom it turned out to be.
+    ///
+    /// # Errors
+    /// As with [`Inlet::welcome`].
+    pub(super) fn introduce(&self, core: &Core, client: Option<IpAddr>) -> Result<Visit, Refused> {
+        let snapshot = self.snapshot.borrow();
+        let listener = &snapshot.listeners[self.place.get()];
+        let Some(rules) = &listener.clients else { return Ok(Visit::default()) };
+        let client = client.filter(|_| !listener.trusted.contains(client));
+        rules.introduce(core.clock.now(), client)
     }
 
     /// How long its connections wait between two requests.

@@ -1,6 +1,9 @@
 //! The story of one exchange: the only place that strings the steps together.
 //!
 //! ```text
+//!   visit   counts the connection, or turns it away before it has a task
+//!                    │
+//!                    ▼
 //!   introduction   whom the peer speaks for, where the listener has it say so
 //!                    │
 //!                    ▼
@@ -9,7 +12,7 @@
 //!                    ▼
 //!                parking lot (no task, no buffer)
 //!
-//!   exchange     admit ─▶ plan ─┬─ stored, or being fetched ─▶ serve
+//!   exchange     admit ─▶ checks ─▶ hold ─▶ plan ─┬─ stored, or being fetched ─▶ serve
 //!                               │                                ▲
 //!                               ▼                                │ a stored response will do
 //!                             fetch ─────────────────────────────┼─────────────────┐
@@ -26,7 +29,10 @@
 
 mod admit;
 mod affinity;
+mod ahead;
 mod cached;
+mod checks;
+mod coding;
 mod connection;
 mod converse;
 mod core;
@@ -39,24 +45,36 @@ mod fetch;
 mod forward;
 pub(crate) mod guard;
 mod head;
+mod held;
+mod hold;
 mod inlet;
 mod introduction;
 mod mirror;
+mod pace;
+mod passwords;
+mod pressure;
 mod progress;
 mod record;
 mod refusal;
 mod replay;
 mod respond;
+mod responded;
 mod routing;
 mod snapshot;
+mod subrequest;
 mod task;
 mod terms;
 mod tries;
 mod tunnel;
 mod upload;
+mod visit;
 mod window;
 
 pub(crate) use self::connection::{serve, serve_introduced};
 pub(crate) use self::core::Core;
 pub(crate) use self::inlet::Inlet;
-pub(crate) use self::snapshot::{Blueprint, Snapshot};
+pub(crate) use self::pressure::PressureReport;
+#[cfg(test)]
+pub(crate) use self::snapshot::Followed;
+pub(crate) use self::snapshot::{Blueprint, Follow, Rate, RateReport, Registry, Snapshot};
+pub(crate) use self::visit::{Visit, let_in};

@@ -149,6 +149,7 @@ impl Record {
         };
         let line = Line {
             client,
+            user: &received.terms.made().texts.user,
             date: date.as_bytes(),
             method,
             target,
@@ -165,6 +166,8 @@ impl Record {
             total,
             reason: self.reason.name(),
             cache: self.cache.map(Outcome::name),
+            tags: &received.terms.made().texts.tags,
+            rules: &received.terms.made().texts.noted,
         };
         if !core.log.add(|out, format| access_log::write(out, format, &line)) {
             core.counters.log_lines_dropped.increment();

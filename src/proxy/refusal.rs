@@ -13,6 +13,9 @@ use crate::http::{Method, Name, Version};
 use crate::net::Buffer;
 use crate::net::buffer::Class;
 
+/// What whoever finds no room is told, beside that.
+const RETRY_AFTER: &[u8] = b"Retry-After: 5\r\n";
+
 /// Writes the answer that the record's reason asks for. `keep_alive` says what the connection does next.
 pub(super) fn answer(
     core: &Core,
@@ -26,6 +29,12 @@ pub(super) fn answer(
     let accept = received.fields().first(Name::Accept).unwrap_or_default();
     record.status = match terms.action() {
         Some(Action::Deny { status }) if record.reason == Reason::Denied => *status,
+        // Rules and rates say it themselves.
+        _ if record.status != 0
+            && matches!(record.reason, Reason::RuleDenied | Reason::RuleRedirected | Reason::RateLimited) =>
+        {
+            record.status
+        }
         _ => record.reason.status(),
     };
     let mut report = core.report.borrow_mut();
@@ -55,6 +64,10 @@ pub(super) fn answer(
             head_only: received.head.is_some_and(|head| head.method == Method::Head),
             proxy: via,
             report: &report,
+            lines: match record.reason {
+                Reason::Overloaded => RETRY_AFTER,
+                _ => &terms.made().texts.refusal_lines,
+            },
         },
     );
     if let Some((edits, lines)) = terms.response_edits() {

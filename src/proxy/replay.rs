@@ -18,6 +18,12 @@ impl Replay {
         }
     }
 
+    /// Keeps content that was gathered before anything has gone out: with what came with the head, that is all of it.
+    pub(super) fn hold(&mut self, content: Vec<u8>) {
+        self.bytes_max = content.len();
+        self.kept = Some(content);
+    }
+
     /// Keeps content that goes out, as long as there is not too much of it.
     pub(super) fn add(&mut self, content: &[u8]) {
         let most = self.bytes_max;

@@ -1,10 +1,14 @@
 //! The upstream's response on its way to the client.
 
+use std::rc::Rc;
+
 use super::affinity;
+use super::ahead::Ahead;
 use super::cached::judge::Came;
 use super::cached::pump::{Pump, bad_body};
 use super::cached::serve::Source;
 use super::cached::{Caching, Heads, Judgement};
+use super::coding;
 use super::core::Core;
 use super::delivery::{Content, Outgoing};
 use super::edit::{self, Side};
@@ -12,9 +16,11 @@ use super::forward::{Broken, Reader, Writer};
 use super::head::{self, HeadFault};
 use super::progress::Progress;
 use super::record::Record;
+use super::responded::{After, Responded, ResponseFault, client_fault, dropped, unanswered};
 use super::terms::Terms;
 use super::window::{frame, next_window};
 use crate::cache::key::KeyRef;
+use crate::content::coding::Way;
 use crate::error::Reason;
 use crate::h1::body::Decoder;
 use crate::h1::encode::{self, Persistence, ResponseBody, ResponseEdits};
@@ -51,62 +57,10 @@ pub(super) struct Respond<'a> {
     pub(super) progress: &'a Progress<'a>,
     pub(super) lines: Vec<FieldLine>,
     pub(super) record: &'a mut Record,
-}
-
-/// A response that was passed on up to its last window.
-pub(super) struct Responded {
-    /// What is still to be written: the end of the response, or all of it.
-    pub(super) last: Buffer,
-    pub(super) after: After,
-}
-
-/// What becomes of the two connections.
-pub(super) enum After {
-    /// The response is complete.
-    Complete {
-        /// Whether the upstream's connection can serve again.
-        reusable: bool,
-        /// Whether the client's connection stays open.
-        keep_alive: bool,
-    },
-    /// They become a tunnel; the upstream has sent these bytes already.
-    Tunnel(Buffer),
-    /// The client gets its answer from the cache.
-    Serve {
-        /// Where it is.
-        source: Source,
-        /// Whether the upstream's connection can serve again.
-        reusable: bool,
-    },
-    /// The response goes into the cache, and the client reads along.
-    Fill(Box<Pump>, Source),
-    /// The request is to be sent again, for the response has a status that its endpoint alone may be to blame for.
-    Repeat {
-        /// Whether the upstream's connection can serve again.
-        reusable: bool,
-    },
-    /// Nobody is there who wants the response; or the request has to go out again.
-    Drop {
-        /// Whether the upstream's connection can serve again.
-        reusable: bool,
-        /// Whether the request goes out again.
-        again: bool,
-    },
-}
-
-/// A response that could not be passed on.
-pub(super) struct ResponseFault {
-    pub(super) reason: Reason,
-    /// The upstream closed, or failed, without a byte in answer.
-    pub(super) unanswered: bool,
-    /// The response ends with the connection, so that a plain close would look like its end.
-    pub(super) ends_with_close: bool,
-}
-
-impl From<Reason> for ResponseFault {
-    fn from(reason: Reason) -> ResponseFault {
-        ResponseFault { reason, unanswered: false, ends_with_close: false }
-    }
+    /// What becomes of the content.
+    pub(super) way: Way,
+    /// Where what is to be written waits, if it does not go to the client at once.
+    pub(super) ahead: Option<Rc<Ahead>>,
 }
 
 /// Whether a response that can have no content speaks of some all the same. Upstreams that do so may
@@ -118,37 +72,13 @@ fn announces_what_cannot_come(method: Method, status: u16, fields: Fields<'_>) -
     method != Method::Head && matches!(status, 204 | 304) && (coded || long)
 }
 
-/// A response that is not passed on.
-fn dropped(window: Buffer, again: bool) -> Responded {
-    Responded { last: window, after: After::Drop { reusable: false, again } }
-}
-
-/// What a break on the upstream's side is called, before and after the first byte of its response.
-const fn unanswered(broken: Broken) -> ResponseFault {
-    let (reason, unanswered) = match broken {
-        Broken::Closed => (Reason::UpstreamClosed, true),
-        Broken::Reset => (Reason::UpstreamReset, true),
-        Broken::TimedOut => (Reason::UpstreamFirstByteTimeout, false),
-    };
-    ResponseFault { reason, unanswered, ends_with_close: false }
-}
-
-fn client_fault(broken: Broken) -> Reason {
-    match broken {
-        Broken::Closed | Broken::Reset => Reason::ClientClosed,
-        Broken::TimedOut => Reason::ClientStalled,
-    }
-}
-
 impl Respond<'_> {
     /// Reads the response and passes it on.
     pub(super) async fn run(mut self) -> Result<Responded, ResponseFault> {
         let (head, head_length, mut window) = self.final_head().await?;
         self.record.first_byte = self.record.elapsed(self.core);
         self.progress.status.set(head.status);
-        if let Some(asked) = self.progress.asked.take() {
-            self.progress.took.set(Some(self.core.clock.now().since(asked)));
-        }
+        self.note_latency();
         let fields = Fields::new(&window.bytes()[..head_length], &self.lines);
         let length =
             framing::of_response(self.asked.method == Method::Head, head.status, head.version, fields)
@@ -172,6 +102,7 @@ impl Respond<'_> {
         let bytes = &window.bytes()[..head_length];
         let came = Came { bytes, head: &head, lines: &self.lines, length };
         match self.caching.judge(self.core, self.terms, self.request, came) {
+            Judgement::PassOn if self.asks_for_whole(&head, bytes) => return Ok(dropped(window, true)),
             // What is mirrored is read to its end, so that its connection can serve again.
             Judgement::PassOn if self.client.is_some() || !self.caching.rules.on => {}
             Judgement::PassOn => return Ok(dropped(window, false)),
@@ -183,18 +114,16 @@ impl Respond<'_> {
             }
             Judgement::Store(heads) => return self.fill(heads, window, head_length, length, persists),
         }
+        if let Some(coder) = self.coder(&head, &window.bytes()[..head_length], length)? {
+            let came = coding::Came { head, head_length, window, length, persists };
+            return Box::pin(self.recode_ahead(coder, came)).await;
+        }
         let outgoing = Outgoing::decide(self.asked, head.status, length);
         let keep_alive = self.asked.keep_alive
             && outgoing.body != ResponseBody::UntilClose
             && self.progress.uploaded.get()
             && !self.core.is_draining();
-        let mut content = Content {
-            decoder: Decoder::new(length),
-            outgoing,
-            done: false,
-            overrun: false,
-            end_apart: false,
-        };
+        let mut content = Content::new(length, outgoing);
         let separate = self.first_window(&head, head_length, &mut window, &mut content, keep_alive)?;
         self.record.status = head.status;
         self.core.give_back_lines(std::mem::take(&mut self.lines));
@@ -202,9 +131,12 @@ impl Respond<'_> {
             self.progress.responding.set(true);
             self.send_on(separate).await.map_err(client_fault)?;
         }
-        let last = self.stream(window, &mut content).await?;
+        let (last, ahead) = match self.terms.hold_response() {
+            Some(rules) if !content.done => Box::pin(self.stream_ahead(window, &mut content, rules)).await?,
+            _ => (self.stream(window, &mut content).await?, None),
+        };
         let reusable = persists && !content.overrun && self.progress.uploaded.get();
-        Ok(Responded { last, after: After::Complete { reusable, keep_alive } })
+        Ok(Responded { last, after: After::Complete { reusable, keep_alive, ahead } })
     }
 
     /// Takes another try out of the upstream's budget.
@@ -215,6 +147,23 @@ impl Respond<'_> {
             self.core.counters.retries_denied.increment();
         }
         takes
+    }
+
+    /// Notes how long the upstream took, where somebody wants to know.
+    fn note_latency(&self) {
+        if let Some(asked) = self.progress.asked.take() {
+            self.progress.took.set(Some(self.core.clock.now().since(asked)));
+        }
+    }
+
+    /// Whether the request has to go out again, for the whole: see [`coding::needs_whole`].
+    fn asks_for_whole(&mut self, head: &ResponseHead, bytes: &[u8]) -> bool {
+        let is_at_hand = self.progress.uploaded.get() && !self.progress.uploading.get();
+        let may_ask = is_at_hand && self.client.is_some() && !self.caching.wants_whole;
+        let fields = Fields::new(bytes, &self.lines);
+        let asks = may_ask && coding::needs_whole(self.terms, self.request, head.status, fields);
+        self.caching.wants_whole |= asks;
+        asks
     }
 
     /// Removes stored responses that a successful request has made wrong (RFC 9111, section 4.4), before
@@ -327,7 +276,7 @@ impl Respond<'_> {
                 let fault = unanswered(broken);
                 ResponseFault { unanswered: fault.unanswered && !asked, ..fault }
             }
-            Broken::TimedOut => Reason::UpstreamReadTimeout.into(),
+            Broken::TimedOut | Broken::TooSlow => Reason::UpstreamReadTimeout.into(),
             Broken::Closed | Broken::Reset => Reason::UpstreamTruncated.into(),
         }
     }
@@ -341,10 +290,11 @@ impl Respond<'_> {
     }
 
     /// Writes to the client, if there is one, and gives the buffer back empty.
-    async fn send_on(&mut self, mut buffer: Buffer) -> Result<Buffer, Broken> {
-        match &mut self.client {
-            Some(client) => client.write_all(buffer).await,
-            None => {
+    pub(super) async fn send_on(&mut self, mut buffer: Buffer) -> Result<Buffer, Broken> {
+        match (&mut self.client, &self.ahead) {
+            (Some(client), _) => client.write_all(buffer).await,
+            (None, Some(ahead)) => Ok(self.put_ahead(ahead, buffer).await),
+            (None, None) => {
                 buffer.clear();
                 Ok(buffer)
             }
@@ -403,50 +353,59 @@ impl Respond<'_> {
             if let Some((edits, _)) = self.terms.response_edits() {
                 content.decoder.drop_trailers(|name| edits.removes(name));
             }
-            content.end_apart = !window.append(content.decoder.end(content.outgoing.encoder));
+            content.end_apart = !window.append(content.end());
         }
         Ok(())
     }
 
     /// Passes content on, window by window, until the last one, which comes back unwritten.
-    async fn stream(&mut self, mut window: Buffer, content: &mut Content) -> Result<Buffer, ResponseFault> {
+    pub(super) async fn stream(
+        &mut self,
+        mut window: Buffer,
+        content: &mut Content,
+    ) -> Result<Buffer, ResponseFault> {
         let mut last = window.len();
         while !content.done {
             self.progress.responding.set(true);
             window = self.send_on(window).await.map_err(|broken| content.fault(client_fault(broken)))?;
-            window = next_window(&self.core.buffers, window, last, content.decoder.remaining());
-            let (result, back) = self.upstream.read(window).await;
-            window = back;
-            match result {
-                Ok(count) => {
-                    last = count;
-                    self.take(&mut window, content)?;
-                }
-                Err(Broken::Closed)
-                    if content.decoder.may_end_here() && !self.upstream.watch.write_expired() =>
-                {
-                    content.done = true;
-                    let fits = window.append(content.outgoing.encoder.end());
-                    debug_assert!(fits, "an empty window has room for the last chunk");
-                }
-                Err(_) if self.upstream.watch.write_expired() => {
-                    return Err(content.fault(Reason::UpstreamWriteTimeout));
-                }
-                Err(Broken::TimedOut) => return Err(content.fault(Reason::UpstreamReadTimeout)),
-                Err(_) => return Err(content.fault(Reason::UpstreamTruncated)),
-            }
+            let empty = next_window(&self.core.buffers, window, last, content.decoder.remaining());
+            (last, window) = self.read_window(empty, content).await?;
         }
         if content.end_apart {
             self.progress.responding.set(true);
             window = self.send_on(window).await.map_err(|broken| content.fault(client_fault(broken)))?;
-            let fits = window.append(content.decoder.end(content.outgoing.encoder));
+            let fits = window.append(content.end());
             debug_assert!(fits, "an empty window has room for a trailer section");
         }
         Ok(window)
     }
 
+    /// Reads the next window of content, and says how many bytes came.
+    pub(super) async fn read_window(
+        &mut self,
+        window: Buffer,
+        content: &mut Content,
+    ) -> Result<(usize, Buffer), ResponseFault> {
+        let (result, mut window) = self.upstream.read(window).await;
+        match result {
+            Ok(count) => {
+                self.take(&mut window, content)?;
+                Ok((count, window))
+            }
+            Err(Broken::Closed) if content.decoder.may_end_here() && !self.upstream.watch.write_expired() => {
+                content.done = true;
+                let fits = window.append(content.outgoing.encoder.end());
+                debug_assert!(fits, "an empty window has room for the last chunk");
+                Ok((0, window))
+            }
+            Err(_) if self.upstream.watch.write_expired() => Err(content.fault(Reason::UpstreamWriteTimeout)),
+            Err(Broken::TimedOut) => Err(content.fault(Reason::UpstreamReadTimeout)),
+            Err(_) => Err(content.fault(Reason::UpstreamTruncated)),
+        }
+    }
+
     /// Encodes a head into the core's scratch space.
-    fn encode(
+    pub(super) fn encode(
         &self,
         head: &ResponseHead,
         bytes: &[u8],
@@ -466,13 +425,21 @@ impl Respond<'_> {
         }
         let edits = ResponseEdits { body, persistence, via, date: date.as_bytes(), upgrade, report: &report };
         encode::response(&mut *scratch, bytes, head, Fields::new(bytes, &self.lines), &edits);
-        if let Some((edits, lines)) = self.terms.response_edits().filter(|_| !is_interim(head.status)) {
+        if self.terms.coding().is_some() && !is_interim(head.status) {
+            coding::edit_head(self.core, self.way, (self.asked.method, self.request), &mut scratch);
+        }
+        let edits = self.terms.response_edits();
+        let edits = match is_interim(head.status) {
+            true => edits.and_then(|(edits, _)| Some((edits.of_interim()?, &b""[..]))),
+            false => edits,
+        };
+        if let Some((edits, lines)) = edits {
             edit::head(self.core, Side::Response, &mut scratch, edits, lines);
         }
     }
 
     /// What was encoded last, in a buffer of its own.
-    fn encoded(&self) -> Buffer {
+    pub(super) fn encoded(&self) -> Buffer {
         let scratch = self.core.scratch.borrow();
         let mut buffer = self.core.buffers.take(Class::fitting(scratch.len()));
         let fits = buffer.append(&scratch);

@@ -1,11 +1,23 @@
 //! What holds for one exchange, from its first byte to its last, whatever is configured meanwhile.
 
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use super::checks::Ruled;
 use super::core::Core;
+use super::edit::Changes;
 use super::inlet::Inlet;
-use super::snapshot::{Action, CacheRules, ExchangeTimes, ListenerRules, RouteRules, Snapshot};
+use super::pace::Pace;
+use super::snapshot::{
+    Action, CacheRules, CodingRules, CorsRules, ExchangeTimes, HoldingRules, ListenerRules, RequestRules,
+    ResponseRules, RouteRules, Safety, Snapshot, TrafficRules,
+};
+use crate::config::holding::Choice;
+use crate::filter::bounds::Bounds;
+use crate::filter::cors;
+use crate::filter::rules::Marks;
+use crate::http::{FieldLine, Name};
 use crate::route::Captures;
 use crate::route::fields::Edits;
 use crate::upstream::Upstream;
@@ -16,7 +28,9 @@ pub(crate) struct Terms {
     pub(super) snapshot: Rc<Snapshot>,
     /// The place of the listener by which the client came.
     pub(super) listener: usize,
-    /// Whether that listener is gone: then the connection ends with this exchange.
+    /// Whether it came by https, as proxies in front that are trusted say; not known before the request is checked.
+    pub(super) https: bool,
+    /// Whether that listener is gone, or the process is under pressure: then the connection ends with this exchange.
     pub(super) is_last: bool,
     pub(super) times: ExchangeTimes,
     route: Option<usize>,
@@ -34,10 +48,19 @@ pub(crate) struct Terms {
 pub(super) struct Made {
     pub(super) captures: Captures,
     pub(super) texts: Texts,
+    /// How fast the response is given; none where it goes as fast as it can.
+    pub(super) pace: Option<Pace>,
+    /// What rules have left.
+    pub(super) ruled: Ruled,
 }
 
 /// What is made of most.
-static NOTHING: Made = Made { captures: Captures::new(), texts: Texts::NONE };
+static NOTHING: Made = Made {
+    captures: Captures::new(),
+    texts: Texts::NONE,
+    pace: None,
+    ruled: Ruled { marks: Marks { tags: 0, would: 0 }, until: None },
+};
 
 /// Texts that were made for the exchange.
 #[derive(Clone, Default)]
@@ -52,6 +75,16 @@ pub(super) struct Texts {
     pub(super) request_lines: Vec<u8>,
     /// Field lines that the response gains.
     pub(super) response_lines: Vec<u8>,
+    /// Names of fields that the upstream must not be told by the client, each with a line feed behind it.
+    pub(super) dropped: Vec<u8>,
+    /// Who the client is, as far as that was found out.
+    pub(super) user: Vec<u8>,
+    /// Field lines that an answer gains by which the request is turned away: `Retry-After`, `WWW-Authenticate`.
+    pub(super) refusal_lines: Vec<u8>,
+    /// Rules that hold, for the log: `SET/ID`, with commas between.
+    pub(super) noted: Vec<u8>,
+    /// Tags that rules have given, with commas between.
+    pub(super) tags: Vec<u8>,
 }
 
 impl Texts {
@@ -61,7 +94,22 @@ impl Texts {
         brought: Vec::new(),
         request_lines: Vec::new(),
         response_lines: Vec::new(),
+        dropped: Vec::new(),
+        user: Vec::new(),
+        refusal_lines: Vec::new(),
+        noted: Vec::new(),
+        tags: Vec::new(),
     };
+}
+
+static NO_EDITS: LazyLock<Edits> = LazyLock::new(Edits::default);
+
+/// What browsers are told.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Told<'a> {
+    pub(super) safety: Option<&'a Safety>,
+    pub(super) hidden: Option<&'a Edits>,
+    pub(super) cors: Option<&'a CorsRules>,
 }
 
 impl Terms {
@@ -80,9 +128,11 @@ impl Terms {
         let (snapshot, listener) = inlet.now();
         Terms {
             times: snapshot.listeners[listener].times(),
+            // A connection that waits would only be closed soon.
+            is_last: !inlet.is_open() || snapshot.pressure.is_near(),
             snapshot,
             listener,
-            is_last: !inlet.is_open(),
+            https: false,
             route: None,
             upstream: None,
             identity: 0,
@@ -94,6 +144,21 @@ impl Terms {
     pub(super) fn take_route(&mut self, place: usize) {
         self.route = Some(place);
         self.times = self.snapshot.routes[place].times(self.times, None);
+    }
+
+    /// For what is asked beside the exchange, of that upstream: the route has no part in it.
+    pub(super) fn beside(&self, upstream: usize) -> Terms {
+        Terms {
+            snapshot: self.snapshot.clone(),
+            listener: self.listener,
+            is_last: self.is_last,
+            times: self.times,
+            route: None,
+            upstream: Some(upstream),
+            identity: 0,
+            https: self.https,
+            made: None,
+        }
     }
 
     /// The upstream has been chosen.
@@ -136,13 +201,16 @@ impl Terms {
 
     /// How long connecting may take.
     pub(super) fn connect(&self) -> Duration {
-        let both = self.route().zip(self.upstream());
-        both.map_or(Duration::ZERO, |(route, upstream)| route.connect(upstream))
+        let of = |upstream: &Upstream| self.route().map_or(upstream.connect, |route| route.connect(upstream));
+        self.upstream().map_or(Duration::ZERO, |upstream| of(upstream))
     }
 
     /// How often the request may be sent again.
     pub(super) fn retries_max(&self) -> u32 {
-        self.route().zip(self.upstream()).map_or(0, |(route, upstream)| route.retries_max(upstream))
+        let of = |upstream: &Upstream| {
+            self.route().map_or(upstream.retries_max, |route| route.retries_max(upstream))
+        };
+        self.upstream().map_or(0, |upstream| of(upstream))
     }
 
     /// Bytes of content that are kept, so that they can be sent again.
@@ -156,16 +224,118 @@ impl Terms {
         self.route().map_or(listener, |route| route.body_bytes_max(listener))
     }
 
-    /// What changes in the request, with the lines that it gains.
+    /// Whether the upstream must not be told a field of that name by the client. Origins behind CGI and its kin cannot
+    /// tell `X_User` from `X-User`.
+    pub(super) fn is_dropped(&self, name: &[u8]) -> bool {
+        let plain = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+        let mut names =
+            self.made().texts.dropped.split(|&byte| byte == b'\n').filter(|name| !name.is_empty());
+        names.any(|dropped| {
+            dropped.len() == name.len() && dropped.iter().map(plain).eq(name.iter().map(plain))
+        })
+    }
+
+    /// Marks the fields that the upstream must not be told by the client. Whoever reads the head again has to do that
+    /// again.
+    pub(super) fn drop_fields(&self, head: &[u8], lines: &mut [FieldLine]) {
+        if self.made().texts.dropped.is_empty() {
+            return;
+        }
+        let dropped = lines.iter_mut().filter(|line| self.is_dropped(line.name.within(head)));
+        dropped.for_each(|line| line.known = Name::Dropped);
+    }
+
+    /// What changes in the request, with the lines that it gains. Lines may also come from the checks of a listener,
+    /// without a route that changes anything.
     pub(super) fn request_edits(&self) -> Option<(&Edits, &[u8])> {
-        let edits = self.route().map(|route| &route.request_fields)?;
-        (!edits.is_empty()).then_some((edits, &self.made().texts.request_lines))
+        let lines = &*self.made().texts.request_lines;
+        match self.route().map(|route| &route.request_fields) {
+            Some(edits) if !edits.is_empty() => Some((edits, lines)),
+            _ if lines.is_empty() => None,
+            _ => Some((&NO_EDITS, lines)),
+        }
     }
 
     /// What changes in the response, with the lines that it gains.
-    pub(super) fn response_edits(&self) -> Option<(&Edits, &[u8])> {
-        let edits = self.route().map(|route| &route.response_fields)?;
-        (!edits.is_empty()).then_some((edits, &self.made().texts.response_lines))
+    pub(super) fn response_edits(&self) -> Option<(Changes<'_>, &[u8])> {
+        let lines = &*self.made().texts.response_lines;
+        let edits = self.route().map(|route| &route.response_fields).filter(|edits| !edits.is_empty());
+        let told = self.told();
+        if edits.is_none() && lines.is_empty() && told.is_none() {
+            return None;
+        }
+        let Told { safety, hidden, cors } = told.unwrap_or_default();
+        let for_all = cors.and_then(|cors| cors.rule.lines_for_all());
+        let changes = Changes {
+            edits: edits.unwrap_or(&NO_EDITS),
+            hidden: [hidden, cors.map(|cors| &cors.theirs)],
+            lines: for_all.unwrap_or_default(),
+            missing: safety.map(|safety| (&safety.always, self.https.then_some(&safety.by_https))),
+            vary: cors.filter(|_| for_all.is_none()).map(|_| cors::VARY),
+        };
+        Some((changes, lines))
+    }
+
+    /// What browsers are told: of each part, what the route says goes in front of what its listener says.
+    pub(super) fn told(&self) -> Option<Told<'_>> {
+        let of_listener = self.listener().traffic.browsers.as_deref();
+        let of_route = self.route().and_then(|route| route.traffic.browsers.as_deref());
+        let (first, second) = match (of_route, of_listener) {
+            (Some(route), listener) => (route, listener),
+            (None, listener) => (listener?, None),
+        };
+        Some(Told {
+            safety: first.safety.or(second.map(|rules| &rules.safety)),
+            hidden: first.hidden.or(second.map(|rules| &rules.hidden)),
+            cors: first.cors.or(second.map(|rules| &rules.cors)),
+        })
+    }
+
+    /// Bounds on requests: what the route says goes in front of what its listener says.
+    pub(super) fn bounds(&self) -> Option<&Bounds> {
+        let own = self.route().and_then(|route| route.traffic.bounds());
+        own.or_else(|| self.listener().traffic.bounds())
+    }
+
+    /// What is done about traffic: by the listener, and by the route, once there is one.
+    pub(super) fn traffic(&self) -> impl Iterator<Item = &TrafficRules> {
+        std::iter::once(&self.listener().traffic).chain(self.route().map(|route| &route.traffic))
+    }
+
+    /// Whether the request is checked before it is served.
+    pub(super) fn checks(&self) -> bool {
+        self.traffic().any(TrafficRules::checks)
+    }
+
+    /// How responses are compressed: what the route says goes in front of what its listener says.
+    pub(super) fn coding(&self) -> Option<&CodingRules> {
+        let own = self.route().and_then(|route| route.traffic.coding.as_deref());
+        own.or(self.listener().traffic.coding.as_deref())
+    }
+
+    /// How content of the request is held until it is whole, if it is: what the route says goes in front of what its
+    /// listener says.
+    pub(super) fn hold_request(&self) -> Option<&RequestRules> {
+        self.held(|rules| &rules.request)
+    }
+
+    /// How the response is taken off its upstream, ahead of the client, if it is.
+    pub(super) fn hold_response(&self) -> Option<&ResponseRules> {
+        self.held(|rules| &rules.response)
+    }
+
+    fn held<'a, T>(&'a self, of: impl Fn(&'a HoldingRules) -> &'a Choice<T>) -> Option<&'a T> {
+        let own = self.route().and_then(|route| route.traffic.holding.as_deref()).map(&of);
+        let around = self.listener().traffic.holding.as_deref().map(of);
+        match (own, around) {
+            (None, None) => None,
+            (own, around) => own.unwrap_or(&Choice::Unsaid).within(around.unwrap_or(&Choice::Unsaid)),
+        }
+    }
+
+    /// How fast the response is given, if that is bounded.
+    pub(super) fn pace(&self) -> Option<&Pace> {
+        self.made.as_deref()?.pace.as_ref()
     }
 
     /// The page that is to be shown for an error of that status.
@@ -183,8 +353,21 @@ impl Terms {
     /// Gives memory back.
     pub(super) fn give_back(&mut self, core: &Core) {
         let Some(mut made) = self.made.take() else { return };
-        let Texts { path, target, brought, request_lines, response_lines } = std::mem::take(&mut made.texts);
-        for text in [path, target, brought, request_lines, response_lines] {
+        made.pace = None;
+        let Texts {
+            path,
+            target,
+            brought,
+            request_lines,
+            response_lines,
+            dropped,
+            user,
+            refusal_lines,
+            noted,
+            tags,
+        } = std::mem::take(&mut made.texts);
+        let of_request = [path, target, brought, request_lines, dropped, user, noted, tags];
+        for text in of_request.into_iter().chain([response_lines, refusal_lines]) {
             core.give_back_text(text);
         }
         core.give_back_made(made);

@@ -56,7 +56,7 @@ async fn pump(
 ) -> (Broken, u64) {
     let mut bytes = 0;
     let mut reader = Reader { source, watch: source_watch, limit: None };
-    let mut writer = Writer { sink, watch: sink_watch, limit: idle };
+    let mut writer = Writer { sink, watch: sink_watch, limit: idle, pace: None };
     let broken = loop {
         let count = window.len();
         bytes += count as u64;
@@ -75,7 +75,7 @@ async fn pump(
     match broken {
         Broken::Closed => writer.sink.end(),
         // The other direction has no more use either.
-        Broken::Reset | Broken::TimedOut => writer.sink.end_both(),
+        Broken::Reset | Broken::TimedOut | Broken::TooSlow => writer.sink.end_both(),
     }
     (broken, bytes)
 }

@@ -1,9 +1,11 @@
 //! The request's content on its way to the upstream.
 
+use std::io::IoSlice;
 use std::ops::Range;
 
 use super::core::Core;
 use super::forward::{Broken, Reader, Writer};
+use super::held::Held;
 use super::progress::Progress;
 use super::replay::Replay;
 use super::task;
@@ -13,11 +15,15 @@ use crate::error::Reason;
 use crate::h1::BodyLength;
 use crate::h1::body::{BadBody, Decoder, Encoder};
 use crate::h1::chunked::PREFIX_BYTES_MAX;
+use crate::limits::REPLAY_BYTES_MAX;
 use crate::net::Buffer;
 use crate::net::buffer::Class;
 
 /// After so many bytes an upload gives way.
 const AT_ONCE_BYTES: usize = 1 << 20;
+
+/// What was held goes out in pieces of that length.
+const HELD_PIECE_BYTES: usize = 128 * 1024;
 
 /// The content of one request, as far as it has been taken apart.
 pub(super) struct Upload {
@@ -29,6 +35,8 @@ pub(super) struct Upload {
     rest: Option<Buffer>,
     /// Content that may have to be sent again.
     replay: Replay,
+    /// Content that was held until it was whole, beyond what goes out with the head.
+    held: Option<Box<Held>>,
 }
 
 /// Why content could not be passed on.
@@ -50,6 +58,7 @@ impl Upload {
             taken_max,
             rest: None,
             replay: Replay::default(),
+            held: None,
         }
     }
 
@@ -71,6 +80,9 @@ impl Upload {
         if let Some((edits, _)) = terms.request_edits().filter(|_| self.decoder.is_done()) {
             // What a route says itself, or keeps from its upstream, nobody says behind the content either.
             self.decoder.drop_trailers(|name| edits.removes(name));
+        }
+        if self.decoder.is_done() && !terms.made().texts.dropped.is_empty() {
+            self.decoder.drop_trailers(|name| terms.is_dropped(name));
         }
         self.taken += step.data.len() as u64;
         if self.taken > self.taken_max {
@@ -94,6 +106,43 @@ impl Upload {
     /// Whether all of it has been taken.
     pub(super) fn is_done(&self) -> bool {
         self.decoder.is_done()
+    }
+
+    /// How much content is still to come, where that is known.
+    pub(super) fn remaining(&self) -> Option<u64> {
+        self.decoder.remaining()
+    }
+
+    /// Takes in content that was gathered before anything has gone out: all that did not come with the head.
+    pub(super) fn hold(&mut self, content: Vec<u8>) {
+        self.replay.hold(content);
+    }
+
+    /// The same of content that was held until it was whole, with `first` bytes of it that came with the head. Says
+    /// whether all of it goes out with the head.
+    pub(super) fn take_held(&mut self, mut held: Box<Held>, first: usize) -> bool {
+        let is_small = held.file().is_none() && first as u64 + held.length() <= REPLAY_BYTES_MAX;
+        if is_small {
+            self.replay.hold(held.take_memory());
+        }
+        self.held = Some(held);
+        is_small
+    }
+
+    /// Frames content that is at hand as a whole, with `first` bytes of it that came with the head, anew: it goes out
+    /// with its length, unless it has trailer fields.
+    pub(super) fn tell_length(&mut self, first: usize) -> BodyLength {
+        if self.decoder.trailers().is_some() {
+            return BodyLength::Chunked;
+        }
+        self.encoder = Encoder::Plain;
+        let held = self.held().map_or(0, Held::length);
+        BodyLength::Known(first as u64 + self.kept().len() as u64 + held)
+    }
+
+    /// Content that was held until it was whole, and goes out behind what goes out with the head.
+    pub(super) fn held(&self) -> Option<&Held> {
+        self.held.as_deref().filter(|held| held.length() > 0)
     }
 
     /// Has content kept from here on, to be sent again, unless there will be more of it than so much.
@@ -120,7 +169,7 @@ impl Upload {
             && out.append(content)
             && out.append(self.kept())
             && out.append(self.encoder.suffix(length));
-        if self.is_done() {
+        if self.is_done() && self.held().is_none() {
             fits &= out.append(self.decoder.end(self.encoder));
         }
         fits
@@ -156,12 +205,7 @@ impl Upload {
                 upstream.watch.clear_read();
             }
             window = back;
-            last = result.map_err(|broken| {
-                UploadFault::Client(match broken {
-                    Broken::TimedOut => Reason::BodyTimeout,
-                    Broken::Closed | Broken::Reset => Reason::ClientClosed,
-                })
-            })?;
+            last = result.map_err(|broken| UploadFault::Client(broken.of_content()))?;
             let data = self.take(core, terms, window.bytes_mut()).map_err(UploadFault::Client)?;
             window.narrow(data);
             self.replay.add(window.bytes());
@@ -192,6 +236,51 @@ impl Upload {
         Ok(())
     }
 
+    /// Passes on what was held. It can be done again.
+    pub(super) async fn run_held(
+        &self,
+        held: &Held,
+        mut upstream: Writer<'_>,
+        terms: &Terms,
+        progress: &Progress<'_>,
+    ) -> Result<(), UploadFault> {
+        let failed = |_| UploadFault::Client(Reason::StorageFailed);
+        let (mut at, mut piece) = (0, Vec::new());
+        while let Some(file) = held.file().filter(|file| at < file.length()) {
+            piece = file.read(at, HELD_PIECE_BYTES, piece).await.map_err(failed)?;
+            at += piece.len() as u64;
+            self.write_piece(&piece, held.memory().is_empty() && at == file.length(), &mut upstream).await?;
+        }
+        drop(piece);
+        let mut left = held.memory();
+        while !left.is_empty() {
+            let (piece, more) = left.split_at(left.len().min(HELD_PIECE_BYTES));
+            left = more;
+            self.write_piece(piece, left.is_empty(), &mut upstream).await?;
+            task::give_way().await;
+        }
+        progress.uploaded.set(true);
+        if !progress.answered.get() {
+            upstream.watch.read_within(terms.times.first_byte);
+        }
+        Ok(())
+    }
+
+    /// Writes a piece of what was held, framed.
+    async fn write_piece(
+        &self,
+        piece: &[u8],
+        is_last: bool,
+        upstream: &mut Writer<'_>,
+    ) -> Result<(), UploadFault> {
+        let mut prefix = [0; PREFIX_BYTES_MAX];
+        let prefix = self.encoder.prefix(piece.len(), &mut prefix);
+        let end = if is_last { self.decoder.end(self.encoder) } else { b"" };
+        let parts = [prefix, piece, self.encoder.suffix(piece.len()), end];
+        let mut slices = parts.map(IoSlice::new);
+        upstream.write_slices(&mut slices).await.map_err(UploadFault::Upstream)
+    }
+
     /// Passes a window on, framed, and gives it back empty. One that is lost anyway is only worth keeping.
     async fn pass_on(
         &self,
@@ -212,5 +301,19 @@ impl Upload {
             window = upstream.write_all(window).await?;
         }
         Ok(window)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_that_was_gathered_goes_out_with_its_length() {
+        let mut upload = Upload::new(BodyLength::Chunked, u64::MAX);
+        upload.hold(b"gathered".to_vec());
+        assert_eq!(upload.tell_length(3), BodyLength::Known(11));
+        assert_eq!(upload.kept(), b"gathered");
+        assert_eq!(upload.encoder, Encoder::Plain);
     }
 }

@@ -8,14 +8,7 @@ use crate::net::{Buffer, BufferPool};
 /// An empty window for the next piece of content: as large as what is still to come, where that is
 /// known, but not much larger than what came last.
 pub(super) fn next_window(pool: &BufferPool, used: Buffer, last: usize, remaining: Option<u64>) -> Buffer {
-    let expected = last.saturating_mul(2);
-    let wanted = match remaining {
-        Some(remaining) => {
-            usize::try_from(remaining).unwrap_or(usize::MAX).min(expected.max(Class::Medium.room()))
-        }
-        None => expected,
-    };
-    let class = Class::fitting(wanted);
+    let class = next_class(last, remaining);
     if class == used.class() {
         let mut window = used;
         window.clear();
@@ -23,6 +16,17 @@ pub(super) fn next_window(pool: &BufferPool, used: Buffer, last: usize, remainin
     }
     drop(used);
     pool.take(class)
+}
+
+/// How large that is.
+pub(super) fn next_class(last: usize, remaining: Option<u64>) -> Class {
+    let expected = last.saturating_mul(2);
+    Class::fitting(match remaining {
+        Some(remaining) => {
+            usize::try_from(remaining).unwrap_or(usize::MAX).min(expected.max(Class::Medium.room()))
+        }
+        None => expected,
+    })
 }
 
 /// Frames the content of a window where it lies.

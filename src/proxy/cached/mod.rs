@@ -32,6 +32,7 @@ use crate::config::route::{ForwardPath, KeyQuery};
 use crate::error::Reason;
 use crate::h1::RequestHead;
 use crate::http::{Fields, Method, Name};
+use crate::proxy::coding;
 use crate::proxy::core::Core;
 use crate::proxy::record::Received;
 use crate::proxy::routing::{asked_host, normal_path, target_parts};
@@ -72,6 +73,10 @@ pub(in crate::proxy) struct Caching {
     pub(in crate::proxy) requested_ms: u64,
     /// How many fetches failed that this request waited for.
     pub(in crate::proxy) failures: u8,
+    /// Whether the upstream is asked for content as it is, whatever the client takes.
+    asks_for_identity: bool,
+    /// Whether the upstream is asked for the whole, though the client wants to go on with what it has.
+    pub(in crate::proxy) wants_whole: bool,
 }
 
 /// So many stored responses are validated at once.
@@ -117,6 +122,8 @@ impl Caching {
             looked_ms: 0,
             requested_ms: 0,
             failures: 0,
+            asks_for_identity: false,
+            wants_whole: false,
         }
     }
 
@@ -155,10 +162,11 @@ impl Caching {
         }
         let now_ms = core.clock.unix_millis();
         let rules = terms.cache();
+        let directives = RequestDirectives::of(fields);
         Caching {
             hash: store.hash(&text),
             key: text,
-            directives: RequestDirectives::of(fields),
+            directives,
             authorized: fields.first(Name::Authorization).is_some(),
             method: head.method,
             rules: CacheRules {
@@ -175,6 +183,8 @@ impl Caching {
             looked_ms: now_ms,
             requested_ms: now_ms,
             failures: 0,
+            asks_for_identity: coding::asks_for_identity(terms, head.method, directives),
+            wants_whole: false,
         }
     }
 
@@ -211,8 +221,17 @@ impl Caching {
     /// What of the request selects among responses whose Vary lists these names.
     pub(in crate::proxy) fn select(&mut self, names: &[u8], request: Fields<'_>) -> &[u8] {
         self.selecting.truncate(self.implicit);
-        if !names.is_empty() {
-            vary::select(names, request, &mut self.selecting);
+        const CODINGS: &[u8] = b"accept-encoding\n";
+        let place = if self.asks_for_identity { memchr::memmem::find(names, CODINGS) } else { None };
+        match place {
+            // The upstream did not hear what the client takes.
+            Some(place) if place == 0 || names[place - 1] == b'\n' => {
+                vary::select(&names[..place], request, &mut self.selecting);
+                self.selecting.push(b'0');
+                vary::select(&names[place + CODINGS.len()..], request, &mut self.selecting);
+            }
+            _ if names.is_empty() => {}
+            _ => vary::select(names, request, &mut self.selecting),
         }
         &self.selecting
     }

@@ -6,23 +6,29 @@
 //!   filling  the same, segment by segment as they arrive
 //! ```
 
+mod coded;
+mod lines;
+mod note;
+
 use std::borrow::Cow;
 use std::io::IoSlice;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use self::lines::{describes_content, write_lines};
 use super::Caching;
 use crate::cache::conditional::{self, Verdict};
 use crate::cache::fill::{Next, Reading};
 use crate::cache::range::{self, Multipart, Ranges, Wanted};
 use crate::cache::shard::Entry;
 use crate::cache::stored::{Body, Head, Segment, Stored};
+use crate::content::coding::Way;
 use crate::error::Reason;
 use crate::h1::body::without_fields;
 use crate::h1::chunked;
 use crate::h1::encode::{self, Persistence, ResponseBody};
-use crate::http::{Fields, Method, Name, Version, status};
+use crate::http::{Fields, Method, Name, Version};
 use crate::net::Buffer;
 use crate::net::buffer::Class;
 use crate::proxy::connection::Client;
@@ -31,6 +37,7 @@ use crate::proxy::edit::{self, Side};
 use crate::proxy::exchange::Then;
 use crate::proxy::forward::{Broken, Writer};
 use crate::proxy::record::{Received, Record};
+use crate::proxy::refusal;
 use crate::proxy::respond::Asked;
 use crate::proxy::terms::Terms;
 
@@ -62,7 +69,7 @@ pub(in crate::proxy) struct Served {
 
 /// Serves a stored response.
 pub(in crate::proxy) async fn serve(
-    core: &Core,
+    core: &Rc<Core>,
     client: &mut Client,
     received: &Received,
     asked: Asked,
@@ -71,9 +78,14 @@ pub(in crate::proxy) async fn serve(
     record: &mut Record,
 ) -> Served {
     let Client { socket, watch, .. } = client;
-    let writer = Writer { sink: &mut socket.sink, watch, limit: received.terms.times.write_idle };
-    let mut serving =
-        Serving { core, terms: &received.terms, writer, request: received.fields(), asked, caching, record };
+    let writer = Writer {
+        sink: &mut socket.sink,
+        watch,
+        limit: received.terms.times.write_idle,
+        pace: received.terms.pace(),
+    };
+    let (terms, request, way) = (&received.terms, received.fields(), Way::AsItCame);
+    let mut serving = Serving { core, terms, writer, request, asked, caching, record, way, is_unsent: false };
     let result = match source {
         Source::Entry(entry, index) => {
             let Stored { head, body } = &entry.variants[index];
@@ -85,7 +97,13 @@ pub(in crate::proxy) async fn serve(
             None => Box::pin(serving.filling(&head, reading)).await,
         },
     };
+    let is_unsent = serving.is_unsent;
     result.unwrap_or_else(|reason| {
+        if is_unsent && reason.status() != 0 {
+            record.reason = reason;
+            let last = refusal::answer(core, received, record, Some(caching), false);
+            return Served { last: Some(last), then: Then::Close };
+        }
         // What was sent must not be taken for the whole.
         record.reason = reason;
         Served { last: None, then: Then::Reset }
@@ -99,20 +117,21 @@ const COPIED_BYTES_MAX: usize = 6 * 1024;
 const SLICES_MAX: usize = 16;
 
 struct Serving<'a> {
-    core: &'a Core,
+    core: &'a Rc<Core>,
     terms: &'a Terms,
     writer: Writer<'a>,
     request: Fields<'a>,
     asked: Asked,
     caching: &'a Caching,
     record: &'a mut Record,
+    /// What becomes of the content.
+    way: Way,
+    /// Nothing was sent when it failed.
+    is_unsent: bool,
 }
 
 fn client_fault(broken: Broken) -> Reason {
-    match broken {
-        Broken::Closed | Broken::Reset => Reason::ClientClosed,
-        Broken::TimedOut => Reason::ClientStalled,
-    }
+    broken.of_response()
 }
 
 impl Serving<'_> {
@@ -143,9 +162,8 @@ impl Serving<'_> {
         }
     }
 
-    /// Serves a response that is there as a whole.
-    async fn complete(&mut self, head: &Head, body: &Body) -> Result<Served, Reason> {
-        let part = self.part(head, Some(body.length()));
+    /// Serves a body as it lies, or a part of it.
+    async fn stored(&mut self, head: &Head, body: &Body, part: Part) -> Result<Served, Reason> {
         let range = match &part {
             Part::Single(range, _) => range.clone(),
             Part::Several(ranges, length) if self.asked.method == Method::Get => {
@@ -252,16 +270,25 @@ impl Serving<'_> {
 
     /// Serves a response that is still being fetched, as it comes.
     async fn filling(&mut self, head: &Head, mut reading: Reading) -> Result<Served, Reason> {
-        let part = match self.part(head, head.length) {
+        let mut part = match self.part(head, head.length) {
             // The parts may come in any order, and the content comes only once.
             Part::Several(..) => Part::Whole,
             part => part,
         };
+        self.way = self.way(head, head.length, &mut part);
+        let changes = self.way.changes_content() && matches!(part, Part::Whole);
+        if changes && self.asked.method != Method::Head {
+            if let Some(served) = self.changing_fill(head, &mut reading).await {
+                return served;
+            }
+            self.readable_as_it_is()?;
+        }
         let mut range = match &part {
             Part::Single(range, _) => range.clone(),
             _ => 0..head.length.unwrap_or(u64::MAX),
         };
         let framing = match (head.length, self.asked.version) {
+            _ if self.way.changes_content() => ResponseBody::Described,
             (Some(_), _) => ResponseBody::Known(range.end - range.start),
             (None, Version::Http11) => ResponseBody::Chunked,
             (None, Version::Http10) => ResponseBody::UntilClose,
@@ -367,9 +394,10 @@ impl Serving<'_> {
         let out = &mut *scratch;
         out.clear();
         let mut body = body;
+        let mut is_coded = false;
         self.record.status = match part {
             Part::Whole => {
-                out.extend_from_slice(head.text());
+                is_coded = self.write_common(head, out);
                 if head.status == 204 {
                     body = ResponseBody::Forbidden;
                 }
@@ -409,6 +437,9 @@ impl Serving<'_> {
         encode::content_framing(out, body);
         out.extend_from_slice(persistence.field());
         out.extend_from_slice(b"\r\n");
+        if !is_coded {
+            self.say_coding(part, out);
+        }
         if let Some((edits, lines)) = self.terms.response_edits() {
             edit::head(self.core, Side::Response, out, edits, lines);
         }
@@ -437,24 +468,6 @@ impl Serving<'_> {
         let fits = buffer.append(&scratch);
         debug_assert!(fits, "a head fits into a buffer");
         buffer
-    }
-}
-
-/// Whether a field describes content that a 304 does not bring (RFC 9110, section 15.4.5).
-const fn describes_content(name: Name) -> bool {
-    matches!(name, Name::ContentType | Name::ContentEncoding)
-}
-
-/// Writes a status line, and those of the head's field lines that are wanted.
-fn write_lines(out: &mut Vec<u8>, code: u16, head: &Head, wanted: impl Fn(Name) -> bool) {
-    for part in ["HTTP/1.1 ", itoa::Buffer::new().format(code), " ", status::phrase(code), "\r\n"] {
-        out.extend_from_slice(part.as_bytes());
-    }
-    for line in head.field_lines().split_inclusive(|&byte| byte == b'\n') {
-        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
-        if wanted(Name::recognise(name)) {
-            out.extend_from_slice(line);
-        }
     }
 }
 

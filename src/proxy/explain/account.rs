@@ -20,6 +20,8 @@ pub(crate) struct Account {
     pub(crate) close: Vec<Close>,
     /// What becomes of it.
     pub(crate) outcome: Outcome,
+    /// What is checked before it is served.
+    pub(crate) checks: Vec<Checked>,
     /// What decides between several upstreams.
     pub(crate) split_by: Option<String>,
     /// The upstreams of the route, in the order of the configuration.
@@ -226,6 +228,17 @@ pub(crate) struct Selected {
     pub(crate) answers: bool,
     /// What becomes of it, in words.
     pub(crate) verdict: String,
+}
+
+/// Something that is checked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Checked {
+    /// As it is called in the configuration: `access`, `rules`, `rate`.
+    pub(crate) name: String,
+    /// What it says of the request: half a sentence.
+    pub(crate) says: String,
+    /// Who wants it: `listener web`, `route api`.
+    pub(crate) from: String,
 }
 
 /// A limit.

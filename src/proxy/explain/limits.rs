@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::{Explaining, Limit};
+use crate::config::ListenerSettings;
+use crate::config::clients::ConnectionRate;
 use crate::limits::{KIB, RouteLimits};
 
 impl Explaining<'_> {
@@ -33,7 +35,12 @@ impl Explaining<'_> {
         add("body-timeout", time(times.body_idle.span()), &listener, own.body_idle.is_some());
         add("keep-alive-timeout", time(rules.keep_alive.span()), &listener, false);
         add("write-timeout", time(times.write_idle.span()), &listener, own.write_idle.is_some());
+        let rate = if times.rate_min == 0 { "off".to_owned() } else { size(u64::from(times.rate_min)) };
+        add("min-rate", rate, &listener, own.rate_min.is_some());
         add("tunnel-timeout", time(times.tunnel_idle.span()), &listener, own.tunnel_idle.is_some());
+        for (name, value) in settings.listeners.get(terms.listener).map(of_clients).unwrap_or_default() {
+            add(name, value, &listener, false);
+        }
         if let Some(upstream) = upstream {
             add("connect-timeout", time(terms.connect()), &upstream, own.connect.is_some());
             add("first-byte-timeout", time(times.first_byte.span()), &upstream, own.first_byte.is_some());
@@ -44,12 +51,25 @@ impl Explaining<'_> {
     }
 }
 
+/// The limits on the connections of a listener, as far as there are some.
+fn of_clients(listener: &ListenerSettings) -> Vec<(&'static str, String)> {
+    let limits = &listener.clients;
+    let rate = |rate: ConnectionRate| format!("{}, {} at once", rate.pace, rate.burst);
+    let known = [
+        ("max-connections", limits.connections_max.map(|count| count.to_string())),
+        ("max-client-connections", limits.client_connections_max.map(|count| count.to_string())),
+        ("connection-rate", limits.rate.map(rate)),
+        ("client-connection-rate", limits.client_rate.map(rate)),
+    ];
+    known.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
 fn time(span: Duration) -> String {
     humantime::format_duration(span).to_string().replace(' ', "")
 }
 
 /// In the largest unit of which it is a whole number.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const KIBS: u64 = KIB as u64;
     let units = [("GiB", KIBS * KIBS * KIBS), ("MiB", KIBS * KIBS), ("KiB", KIBS)];
     let fitting = units.into_iter().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));

@@ -7,15 +7,22 @@
 
 mod account;
 mod cache;
+mod coding;
+mod holding;
+mod identity;
 mod limits;
 mod question;
+mod rates;
+mod rules;
+mod security;
+mod traffic;
 mod upstreams;
 
 use std::rc::Rc;
 
 pub(crate) use self::account::{
-    Account, Cache, Changes, Client, Close, ConnectFailure, Endpoint, EndpointState, Limit, Listener, Mirror,
-    Outcome, Route, Selected, Sent, Stored, Upstream,
+    Account, Cache, Changes, Checked, Client, Close, ConnectFailure, Endpoint, EndpointState, Limit,
+    Listener, Mirror, Outcome, Route, Selected, Sent, Stored, Upstream,
 };
 use self::question::Asking;
 pub(crate) use self::question::Question;
@@ -155,17 +162,25 @@ impl Explaining<'_> {
         let read = admit::read(self.core, &mut self.received, &mut self.record)?;
         let head = read.head;
         self.account.client.address = text(routing::client(&self.peer, &self.received).1);
-        self.look_for_route(&head)?;
-        let routed = routing::route(self.core, &self.peer, &mut self.received, &head, &self.record);
-        self.take_route();
-        routed?;
+        if let Err(reason) = self.route_it(&head) {
+            return Err(self.lost(&read).err().unwrap_or(reason));
+        }
         self.take_upstream();
+        self.traffic(&read)?;
         let admitted = admit::admit(self.core, &mut self.received, read)?;
         match self.received.terms.action() {
             Some(Action::Forward { .. }) => self.forward(admitted),
             _ => self.answer(&admitted)?,
         }
         Ok(())
+    }
+
+    /// Finds the route, and what follows from it.
+    fn route_it(&mut self, head: &RequestHead) -> Result<(), Reason> {
+        self.look_for_route(head)?;
+        let routed = routing::route(self.core, &self.peer, &mut self.received, head, &self.record);
+        self.take_route();
+        routed
     }
 
     /// Which route takes the request, which came close, and why.
@@ -195,12 +210,17 @@ impl Explaining<'_> {
             return self.account.because.clear();
         };
         self.account.route = Some(self.route(place));
-        let edits = &self.received.terms.snapshot.settings.routes[place].response_fields;
-        let set = edits.set.iter().map(|(name, _)| name);
-        self.account.response = Changes {
-            gains: self.lines(&self.received.terms.made().texts.response_lines),
-            loses: edits.remove.iter().chain(set).cloned().collect(),
-        };
+    }
+
+    /// What the response gains and loses, once all that adds to it has been asked.
+    fn response(&self) -> Changes {
+        let terms = &self.received.terms;
+        let gains = terms.response_edits().map(|(changes, lines)| [changes.lines, lines]);
+        let gains = gains.into_iter().flatten().flat_map(|lines| self.lines(lines)).collect();
+        let edits = terms.route_place().map(|place| &terms.snapshot.settings.routes[place].response_fields);
+        let set = edits.iter().flat_map(|edits| edits.set.iter().map(|(name, _)| name));
+        let loses = edits.iter().flat_map(|edits| &edits.remove).chain(set).cloned().collect();
+        Changes { gains, loses }
     }
 
     fn route(&self, place: usize) -> Route {
@@ -293,7 +313,10 @@ impl Explaining<'_> {
     }
 
     fn refused(&mut self, reason: Reason) {
-        let status = reason.status();
+        // Rules and rates say it themselves.
+        let says = matches!(reason, Reason::RuleDenied | Reason::RuleRedirected | Reason::RateLimited);
+        let own = Some(self.record.status).filter(|&status| says && status != 0);
+        let status = own.unwrap_or(reason.status());
         let (reason, why) = (reason.name().to_owned(), reason.sentence().to_owned());
         self.account.outcome = Outcome::Refused { status, reason, why, own_page: self.has_page(status) };
     }
@@ -319,6 +342,7 @@ impl Explaining<'_> {
 
     fn finish(mut self) -> Explained {
         self.account.limits = self.limits();
+        self.account.response = self.response();
         let Received { lines, mut terms, .. } = self.received;
         terms.give_back(self.core);
         self.core.give_back_lines(lines);

@@ -1,5 +1,7 @@
 //! What holds for the clients of a listener.
 
+use super::clients::ClientRules;
+use super::traffic::{Made, TrafficRules};
 use crate::config::ListenerSettings;
 use crate::filter::trust::TrustedProxies;
 use crate::limits::{HeadLimits, ListenerLimits};
@@ -15,14 +17,19 @@ pub(crate) struct ListenerRules {
     pub(crate) keep_alive: Ticks,
     body_idle: Ticks,
     write_idle: Ticks,
+    rate_min: u32,
     tunnel_idle: Ticks,
     pub(in crate::proxy) trusted: TrustedProxies,
     /// Whose connections begin with a header of the PROXY protocol.
     pub(in crate::proxy) introduced: TrustedProxies,
+    /// How many connections its clients may have, if there is a limit.
+    pub(in crate::proxy) clients: Option<Box<ClientRules>>,
+    /// What is done about traffic.
+    pub(in crate::proxy) traffic: TrafficRules,
 }
 
 impl ListenerRules {
-    pub(super) fn new(settings: &ListenerSettings) -> ListenerRules {
+    pub(super) fn new(settings: &ListenerSettings, made: &Made<'_>) -> ListenerRules {
         let ListenerLimits {
             head,
             body_bytes_max,
@@ -30,6 +37,7 @@ impl ListenerRules {
             body_idle,
             keep_alive,
             write_idle,
+            rate_min,
             tunnel_idle,
         } = settings.limits;
         ListenerRules {
@@ -40,9 +48,12 @@ impl ListenerRules {
             keep_alive: Ticks::of(keep_alive),
             body_idle: Ticks::of(body_idle),
             write_idle: Ticks::of(write_idle),
+            rate_min,
             tunnel_idle: Ticks::of(tunnel_idle),
             trusted: TrustedProxies::new(&settings.trusted),
             introduced: TrustedProxies::new(&settings.proxy_protocol),
+            clients: ClientRules::new(&settings.name, &settings.clients, made.registry).map(Box::new),
+            traffic: TrafficRules::new(&settings.traffic, made),
         }
     }
 
@@ -51,6 +62,7 @@ impl ListenerRules {
         ExchangeTimes {
             body_idle: self.body_idle,
             write_idle: self.write_idle,
+            rate_min: self.rate_min,
             tunnel_idle: self.tunnel_idle,
             first_byte: Ticks::default(),
             upstream_idle: Ticks::default(),
@@ -63,6 +75,8 @@ impl ListenerRules {
 pub(in crate::proxy) struct ExchangeTimes {
     pub(in crate::proxy) body_idle: Ticks,
     pub(in crate::proxy) write_idle: Ticks,
+    /// Bytes a second that a client has to get forward; 0 is none.
+    pub(in crate::proxy) rate_min: u32,
     pub(in crate::proxy) tunnel_idle: Ticks,
     pub(in crate::proxy) first_byte: Ticks,
     pub(in crate::proxy) upstream_idle: Ticks,

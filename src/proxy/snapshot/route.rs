@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::caching::CacheRules;
 use super::listener::ExchangeTimes;
+use super::traffic::{Made, TrafficRules};
 use crate::config::RouteSettings;
 use crate::config::route::{self, CacheRule, ErrorPages, Rewrite};
 use crate::config::template::{Template, Variable};
@@ -35,6 +36,8 @@ pub(in crate::proxy) struct RouteRules {
     pub(in crate::proxy) mirror: Option<(usize, u16)>,
     pub(in crate::proxy) error_pages: ErrorPages,
     limits: RouteLimits,
+    /// What is done about traffic, beside what the listener does.
+    pub(in crate::proxy) traffic: TrafficRules,
 }
 
 /// What a route does with a request.
@@ -60,6 +63,7 @@ impl RouteRules {
         settings: &RouteSettings,
         upstreams: &HashMap<&str, usize>,
         cache: CacheRules,
+        made: &Made<'_>,
     ) -> RouteRules {
         let mirror = settings.mirror.as_ref();
         RouteRules {
@@ -75,6 +79,7 @@ impl RouteRules {
             mirror: mirror.and_then(|to| Some((*upstreams.get(&*to.upstream)?, to.share))),
             error_pages: settings.error_pages.clone(),
             limits: settings.limits.clone(),
+            traffic: TrafficRules::new(&settings.traffic, made),
         }
     }
 
@@ -94,6 +99,7 @@ impl RouteRules {
         ExchangeTimes {
             body_idle: ours(limits.body_idle, listener.body_idle),
             write_idle: ours(limits.write_idle, listener.write_idle),
+            rate_min: limits.rate_min.unwrap_or(listener.rate_min),
             tunnel_idle: ours(limits.tunnel_idle, listener.tunnel_idle),
             first_byte: ours(limits.first_byte, upstream.map_or(listener.first_byte, |to| to.first_byte)),
             upstream_idle: ours(limits.upstream_idle, upstream.map_or(listener.upstream_idle, |to| to.idle)),
