@@ -28,10 +28,10 @@
 //! - `proxy` receives a head and leads the exchange through its steps.
 //! - [`h1`] turns bytes into heads and content, and back ([`h1::framing`] alone decides lengths).
 //! - [`route`] finds the route that takes a request.
-//! - [`filter`] decides whether a request is served, and whom to believe.
+//! - [`filter`] decides whether a request is served, and whom to believe: networks, bounds, rules, credentials, rates.
 //! - [`cache`] says what is stored and may be used, what may be stored, and who fetches what.
 //! - [`upstream`] chooses an endpoint, keeps connections, judges how endpoints are, and decides what may be sent again.
-//! - [`content`] writes the proxy's own answers; [`observe`] counts and logs.
+//! - [`content`] writes the proxy's own answers, and codes and decodes content; [`observe`] counts and logs.
 //! - [`error`] is the table of every reason for which an exchange can end.
 //! - [`config`] and [`cli`] say what people can say to it.
 //!
@@ -40,7 +40,8 @@
 //! - Layers 0 to 2 do no I/O, read no clock and hold no globals: time comes in as an argument, reasons
 //!   go out as values.
 //! - A core's state belongs to its thread. Threads talk by messages; no lock is taken on a worker but by a request that
-//!   waits for room at an upstream. Limits at endpoints are atomic counts ([`upstream::shared`]). What
+//!   waits for room at an upstream. Limits at endpoints are atomic counts ([`upstream::shared`]), and so are rates,
+//!   limits of connections, and what the process holds; lists in files change by the exchange of a pointer. What
 //!   is stored in the cache is immutable, and freed by whoever lets go of it last.
 //! - A head stays in the buffer it was received into, and its parts are spans over that buffer. What
 //!   is forwarded is written anew from them, never passed on as raw bytes.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::follow::Following;
 use super::listen::{self, Opened};
 use super::listening::SocketId;
 use super::upkeep::{self, Upkeep};
@@ -27,7 +28,7 @@ use super::{Event, Order, ReadAgain, RunError, purge, spawn};
 use crate::clock::Clock;
 use crate::config::route::KeyQuery;
 use crate::config::{ListenAddress, Settings};
-use crate::proxy::Blueprint;
+use crate::proxy::{Blueprint, Registry};
 use crate::route::key;
 use crate::upstream::Roster;
 
@@ -67,6 +68,7 @@ pub(super) struct Configurator {
     bound: Vec<Bound>,
     next_id: SocketId,
     upkeep: Upkeep,
+    following: Following,
     workers: usize,
     /// What cookies are signed with where nothing else is said: it lasts as long as the process.
     secret: String,
@@ -74,6 +76,8 @@ pub(super) struct Configurator {
     cores_time: Duration,
     /// What cores have been given. It is taken apart here, when the last of them has let go of it.
     given: Vec<Arc<Blueprint>>,
+    /// What outlives configurations.
+    registry: Registry,
     counts: Arc<ReloadCounts>,
 }
 
@@ -115,15 +119,18 @@ impl Configurator {
         settings: Settings,
         workers: usize,
         upkeep: Upkeep,
+        following: Following,
     ) -> Result<Configurator, RunError> {
         let mut configurator = Configurator {
             bound: Vec::new(),
             next_id: 0,
             upkeep,
+            following,
             workers,
             secret: secret()?,
             cores_time: CORES_TIME,
             given: Vec::new(),
+            registry: Registry::default(),
             counts: Arc::default(),
             started: Settings { routes: Vec::new(), upstreams: Vec::new(), ..settings.clone() },
             settings: settings.clone(),
@@ -265,7 +272,8 @@ impl Configurator {
     pub(super) fn parts(&mut self, on_note: &mut impl FnMut(&str)) -> Vec<Part> {
         let rosters = self.upkeep.adopt(&self.settings, upkeep::FIRST_ANSWER, on_note);
         let wanted: Arc<[_]> = self.bound.iter().map(|bound| (bound.id, bound.listener.clone())).collect();
-        let blueprint = Blueprint::new(&self.signed());
+        let blueprint = Blueprint::among(&self.signed(), &self.registry);
+        self.following.adopt(self.registry.followed());
         for bound in &self.bound {
             if let Err(error) = bound.opened.listen() {
                 on_note(&error.to_string());

@@ -21,8 +21,9 @@ fn settings(listeners: &[(&str, &str)]) -> Settings {
 /// What is in force at first, for so many workers that take what they get at the start.
 fn begun(settings: Settings, workers: usize) -> Configurator {
     let (events, _) = flume::unbounded();
-    let mut configurator =
-        Configurator::begin(settings, workers, Upkeep::start(events, workers).unwrap()).unwrap();
+    let following = Following::start(events.clone()).unwrap();
+    let upkeep = Upkeep::start(events, workers).unwrap();
+    let mut configurator = Configurator::begin(settings, workers, upkeep, following).unwrap();
     let _ = configurator.parts(&mut |_| {});
     Configurator { cores_time: Duration::from_millis(200), ..configurator }
 }

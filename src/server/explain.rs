@@ -9,7 +9,7 @@ use super::{Order, RunError, spawn};
 use crate::cache::store::{Shared, Store};
 use crate::config::Settings;
 use crate::proxy::explain::{Account, Explained, Question, View, explain};
-use crate::proxy::{Blueprint, Core};
+use crate::proxy::{Blueprint, Core, Registry};
 
 /// How long a core may take.
 const EXPLAIN_TIME: Duration = Duration::from_secs(2);
@@ -27,7 +27,7 @@ pub(super) type Answer = Result<Box<Explained>, String>;
 pub(crate) fn by_settings(settings: &Settings, question: &Question) -> Result<Account, RunError> {
     let shared = settings.cache.as_ref().map(|_| Shared::new(CACHE_BYTES, 1));
     let store = shared.map(|shared| Store::new(shared, 0, 0));
-    let blueprint = Arc::new(Blueprint::new(settings));
+    let blueprint = Arc::new(Blueprint::among(settings, &Registry::default()));
     // A core that no client ever reaches.
     let core = Core::new((0, 1), blueprint, &[], settings.access_log, store, Box::new(drop))
         .map_err(|error| RunError::Failed(format!("cannot explain anything: {error}")))?;

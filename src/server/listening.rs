@@ -13,7 +13,7 @@ use futures_util::future::{AbortHandle, Abortable};
 use super::Event;
 use crate::net::listener::Listener;
 use crate::proxy::guard::{guarded, message};
-use crate::proxy::{self, Core, Inlet, Snapshot};
+use crate::proxy::{self, Core, Inlet, Snapshot, Visit};
 
 /// How long accept is left alone after it failed, mostly for want of descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -148,7 +148,7 @@ impl Accepting {
     }
 
     fn accept_batch(&self, core: &Rc<Core>, events: &Rc<flume::Sender<Event>>) -> io::Result<bool> {
-        self.listener.accept_batch(|fd, peer| begin(core, fd, (peer, self.inlet.clone()), events))
+        self.listener.accept_batch(|fd, peer| begin(core, fd, (peer, &self.inlet), events))
     }
 }
 
@@ -161,6 +161,9 @@ async fn accept(core: Rc<Core>, socket: Rc<Accepting>, events: Rc<flume::Sender<
             Ok(_) => failing = false,
             Err(error) => {
                 core.counters.accept_errors.increment();
+                if is_short_of_descriptors(&error) && core.descriptors_ran_out() {
+                    continue;
+                }
                 if !std::mem::replace(&mut failing, true) {
                     let _ = events.send(Event::Note(format!("cannot accept connections for now: {error}")));
                 }
@@ -170,23 +173,34 @@ async fn accept(core: Rc<Core>, socket: Rc<Accepting>, events: Rc<flume::Sender<
     }
 }
 
-/// Where a connection comes from, and where it came in.
-type Known = (Option<SocketAddr>, Rc<Inlet>);
-
-/// Counts a new connection and gives it a task.
-fn begin(core: &Rc<Core>, fd: OwnedFd, known: Known, events: &Rc<flume::Sender<Event>>) {
-    core.counters.accepted.increment();
-    core.connection_opened();
-    let (peer, inlet) = known;
-    if inlet.introduces(peer.map(|peer| peer.ip())) {
-        let exchanges = proxy::serve_introduced(core.clone(), fd, peer, inlet);
-        return spawn_guarded(core, peer, events, exchanges);
-    }
-    serve(core, fd, (peer, inlet), events);
+fn is_short_of_descriptors(error: &io::Error) -> bool {
+    [libc::EMFILE, libc::ENFILE].map(Some).contains(&error.raw_os_error())
 }
 
-fn serve(core: &Rc<Core>, fd: OwnedFd, (peer, inlet): Known, events: &Rc<flume::Sender<Event>>) {
-    spawn_guarded(core, peer, events, proxy::serve(core.clone(), fd, peer, inlet));
+/// Where a connection comes from, where it came in, and what it counts for.
+type Known = (Option<SocketAddr>, Rc<Inlet>, Visit);
+
+/// Counts a new connection and gives it a task, if it is let in.
+fn begin(
+    core: &Rc<Core>,
+    fd: OwnedFd,
+    (peer, inlet): (Option<SocketAddr>, &Rc<Inlet>),
+    events: &Rc<flume::Sender<Event>>,
+) {
+    core.counters.accepted.increment();
+    let address = peer.map(|peer| peer.ip());
+    let introduces = inlet.introduces(address);
+    let Some((fd, visit)) = proxy::let_in(core, fd, address, inlet, introduces) else { return };
+    let known = (peer, inlet.clone(), visit);
+    if introduces {
+        let exchanges = proxy::serve_introduced(core.clone(), fd, known);
+        return spawn_guarded(core, peer, events, exchanges);
+    }
+    serve(core, fd, known, events);
+}
+
+fn serve(core: &Rc<Core>, fd: OwnedFd, known: Known, events: &Rc<flume::Sender<Event>>) {
+    spawn_guarded(core, known.0, events, proxy::serve(core.clone(), fd, known));
 }
 
 /// Gives a connection's future a task. A panic in it is counted and told, and hurts no other.
@@ -217,6 +231,10 @@ mod tests {
     use crate::proxy::Blueprint;
     use crate::server::driver;
 
+    /// What a connection that waits for a request has in memory, with a little around it. What makes it larger belongs
+    /// into the exchange, or into a box.
+    const TASK_BYTES_MAX: usize = 1152;
+
     #[test]
     fn a_panic_in_one_connection_is_counted_and_told_and_hurts_no_other() {
         for choice in [DriverChoice::Auto, DriverChoice::Epoll] {
@@ -243,6 +261,21 @@ mod tests {
             let Ok(Event::Note(note)) = notes.recv() else { panic!("nothing was told") };
             assert_eq!(note, "a connection from 192.0.2.1:7 panicked: one of them");
         }
+    }
+
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        let (mut runtime, _) = driver::build(DriverChoice::Epoll).unwrap();
+        let settings = Settings::for_tests();
+        let size = runtime.block_on(async {
+            let blueprint = Arc::new(Blueprint::new(&settings));
+            let core = Core::new((0, 1), blueprint, &[], settings.access_log, None, Box::new(drop)).unwrap();
+            let core = Rc::new(core);
+            let inlet = Rc::new(Inlet::new(core.snapshot(), 0));
+            let fd = TcpListener::bind("127.0.0.1:0").unwrap().into();
+            size_of_val(&proxy::serve(core, fd, (None, inlet, Visit::default())))
+        });
+        assert!(size <= TASK_BYTES_MAX, "{size} bytes");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //!   admin thread: orders from outside
 //!   upkeep thread: look-ups, probes, how endpoints stand
 //!   reload thread: reads, checks and hands out configurations
+//!   files thread: reads files again that configurations use, when they change
 //! ```
 
 pub(crate) mod admin;
@@ -16,6 +17,7 @@ mod configure;
 mod cores;
 mod driver;
 pub(crate) mod explain;
+mod follow;
 mod listen;
 mod listening;
 mod log;
@@ -24,12 +26,14 @@ mod report;
 pub(crate) mod setup;
 mod socket;
 mod upkeep;
+mod watched;
 mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::configure::{Configurator, NotReloaded, Reloaded, Reloading};
+use self::follow::Following;
 use self::upkeep::Upkeep;
 use crate::cache::purge::{Purge, Round};
 use crate::config::route::KeyQuery;
@@ -146,7 +150,8 @@ pub fn run(
     // Without it a signal to reload would end a proxy that is about to start.
     events_on_signals(&events)?;
     let upkeep = Upkeep::start(events.clone(), cores.len())?;
-    let mut configurator = Configurator::begin(settings.clone(), cores.len(), upkeep.clone())?;
+    let following = Following::start(events.clone())?;
+    let mut configurator = Configurator::begin(settings.clone(), cores.len(), upkeep.clone(), following)?;
     let (listening, reloads) = (configurator.listening(), configurator.counts());
     let door = admin::open(&settings.admin, &mut on_note)?;
     let parts = configurator.parts(&mut on_note);

@@ -1,11 +1,13 @@
 //! Asks every core what it has counted and holds, for whoever wants to know how the proxy does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::worker::Handle;
 use super::{Order, purge, spawn};
 use crate::clock::Clock;
 use crate::observe::Totals;
+use crate::proxy::{PressureReport, Rate};
 use crate::upstream::NodeReport;
 
 /// How long all cores may take together.
@@ -20,12 +22,18 @@ pub(super) struct Report {
     pub(super) nodes: Vec<NodeReport>,
     /// Client connections that are open.
     pub(super) connections: usize,
+    /// How close the process is to what it may hold.
+    pub(super) pressure: PressureReport,
     /// Bytes that the cache holds, over all cores.
     pub(super) cache_bytes: usize,
     /// Keys that something is known of, on this core: what is stored, or that it is not for sharing.
     pub(super) cache_entries: usize,
     /// Keys that were evicted, on this core.
     pub(super) cache_evicted: u64,
+    /// The rates that are used. All cores count them together.
+    pub(super) rates: Vec<Arc<Rate>>,
+    /// How often rules have held, over all cores, by `SET/ID`.
+    pub(super) rules: Vec<(String, u64)>,
 }
 
 /// Asks on a thread of its own, because the control thread has others to listen to. If some core does not

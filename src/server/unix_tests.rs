@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::configure::Configurator;
+use super::follow::Following;
 use super::upkeep::Upkeep;
 use super::{Event, Order, cores, worker};
 use crate::config::{DriverChoice, EndpointSettings, ListenAddress, Settings, TrustedPeer};
@@ -52,6 +53,7 @@ impl Running {
             settings.clone(),
             chosen.len(),
             Upkeep::start(events.clone(), chosen.len()).unwrap(),
+            Following::start(events.clone()).unwrap(),
         )
         .unwrap();
         let parts = configurator.parts(&mut |_| {});

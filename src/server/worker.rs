@@ -129,7 +129,7 @@ fn run(setup: Setup) -> Result<Totals, String> {
         let mut listening = Listening::new(core.clone(), events.clone(), nonblocking);
         listening.follow(&core.snapshot(), &wanted, new).map_err(fail)?;
         monoio::spawn(listening.attend_parked());
-        monoio::spawn(tick(core.clone(), log.clone()));
+        monoio::spawn(tick(core.clone(), log.clone(), events.clone()));
         if let Some(store) = core.store.clone() {
             monoio::spawn(async move { store.attend().await });
         }
@@ -176,9 +176,15 @@ async fn obey(
 
 /// What there is to tell of this core.
 fn report(core: &Core) -> Report {
-    let mut report =
-        Report { connections: core.connections(), nodes: core.nodes.report(), ..Report::default() };
+    let mut report = Report {
+        connections: core.connections(),
+        pressure: core.pressure(),
+        nodes: core.nodes.report(),
+        ..Report::default()
+    };
     report.totals.add(&core.counters);
+    report.rates.clone_from(&core.snapshot().rates);
+    report.rules = core.snapshot().rule_hits();
     if let Some(store) = &core.store {
         report.cache_bytes = store.held();
         (report.cache_entries, report.cache_evicted) = store.entries();
@@ -235,10 +241,12 @@ async fn stop(
 }
 
 /// Moves the core's time on, and its log out.
-async fn tick(core: Rc<Core>, log: Option<flume::Sender<Vec<u8>>>) {
+async fn tick(core: Rc<Core>, log: Option<flume::Sender<Vec<u8>>>, events: flume::Sender<Event>) {
     loop {
         monoio::time::sleep(TICK).await;
-        core.tick();
+        if let Some(note) = core.tick() {
+            let _ = events.send(Event::Note(note));
+        }
         carry_log(&core, log.as_ref());
     }
 }

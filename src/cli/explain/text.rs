@@ -29,6 +29,9 @@ pub(super) fn write(account: &Account) -> String {
     put(&mut out, "route", std::iter::once(taken).chain(because));
     let close = account.close.iter().flat_map(|close| [route(&close.route), format!("  {}", close.why)]);
     put(&mut out, "not", close);
+    let checks =
+        account.checks.iter().map(|check| format!("{}: {} ({})", check.name, check.says, check.from));
+    put(&mut out, "checks", checks);
     put(&mut out, "outcome", [outcome(account)]);
     let split = account.split_by.iter().map(|by| format!("one of {}, by {by}", account.upstreams.len()));
     let all: u32 = account.upstreams.iter().filter_map(|upstream| upstream.weight).sum();

@@ -1,6 +1,6 @@
 //! From a request to the admin endpoint to its answer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,12 +17,14 @@ use super::upstreams::{
     DRAIN, DrainAnswer, DrainRequest, DrainedEndpoint, RESTORE, UPSTREAMS, UpstreamsAnswer,
 };
 use super::wire::{
-    CLEAR, CONTENT_BYTES_MAX, CacheStatus, EXPLAIN, Failed, MirrorStatus, PURGE, PurgeRequest, Purged,
-    RELOAD, ReloadAnswer, ReloadStatus, RequestStatus, STATUS, Status, WorkerStatus,
+    CLEAR, CONTENT_BYTES_MAX, CacheStatus, CodingStatus, EXPLAIN, Failed, HeldStatus, MirrorStatus, PURGE,
+    PurgeRequest, Purged, RELOAD, ReloadAnswer, ReloadStatus, RequestStatus, STATUS, Status,
+    TurnedAwayStatus, WorkerStatus,
 };
 use super::{Event, Facts};
 use crate::cache::purge::Purge;
 use crate::clock::{Clock, Moment};
+use crate::error::Reason;
 use crate::observe::Totals;
 use crate::proxy::explain::Account;
 use crate::server::configure::NotReloaded;
@@ -133,9 +135,18 @@ impl Desk {
                 sent: reports.iter().map(|report| report.totals.mirrored).sum(),
                 skipped: reports.iter().map(|report| report.totals.mirror_skipped).sum(),
             }),
+            held: reports.as_deref().map(|reports| HeldStatus::of(&totals(reports))),
             requests: reports.as_deref().map(|reports| RequestStatus::of(&totals(reports))),
+            ended: reports.as_deref().map(|reports| ended(&totals(reports))),
+            turned_away: reports.as_deref().map(|reports| TurnedAwayStatus::of(&totals(reports))),
+            pressure: reports.as_deref().and_then(<[_]>::first).map(|report| report.pressure.into()),
+            coding: reports.as_deref().map(|reports| CodingStatus::of(&totals(reports))),
+            rules: reports.as_deref().map(rules),
             upkeep: listing.ok().map(|listing| listing.counted),
             refused: self.refused.load(Ordering::Relaxed),
+            // Cores may have different configurations for a moment: the first one speaks for all.
+            rates: (reports.as_deref().and_then(<[Report]>::first))
+                .map(|first| first.rates.iter().map(|rate| rate.report(&self.clock)).collect()),
             workers: reports
                 .as_deref()
                 .map(|reports| reports.iter().zip(&self.facts.cores).map(worker).collect()),
@@ -278,6 +289,22 @@ fn totals(reports: &[Report]) -> Totals {
     let mut totals = Totals::default();
     reports.iter().for_each(|report| totals.merge(&report.totals));
     totals
+}
+
+/// Why exchanges have ended.
+fn ended(totals: &Totals) -> BTreeMap<&'static str, u64> {
+    let counted = Reason::ALL.iter().map(|&reason| (reason.name(), totals.ended(reason)));
+    counted.filter(|(_, count)| *count > 0).collect()
+}
+
+/// How often rules have held: each core says what all have counted, a moment apart.
+fn rules(reports: &[Report]) -> BTreeMap<String, u64> {
+    let mut rules = BTreeMap::new();
+    for (name, hits) in reports.iter().flat_map(|report| &report.rules) {
+        let most: &mut u64 = rules.entry(name.clone()).or_default();
+        *most = (*most).max(*hits);
+    }
+    rules
 }
 
 /// What the cores say about the cache, together.

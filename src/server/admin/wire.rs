@@ -1,11 +1,15 @@
 //! What the admin endpoint and its callers say to each other: JSON, and what it means.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::upstreams::UpkeepStatus;
 use crate::cache::key::{self, BadUrl};
 use crate::cache::purge::{Purge, What};
+use crate::error::Reason;
 use crate::observe::Totals;
+use crate::proxy::{PressureReport, RateReport};
 
 /// Removes all stored responses.
 pub(crate) const CLEAR: &str = "/cache/clear";
@@ -80,12 +84,26 @@ pub(super) struct Status<'a> {
     pub(super) reloads: ReloadStatus,
     /// Copies of requests for mirrors; none if a worker does not answer.
     pub(super) mirrors: Option<MirrorStatus>,
+    /// What was held until it was whole; none if a worker does not answer.
+    pub(super) held: Option<HeldStatus>,
     /// What became of requests; none if a worker does not answer.
     pub(super) requests: Option<RequestStatus>,
+    /// Why exchanges have ended, by the names of the access log: those that have any; none if a worker does not answer.
+    pub(super) ended: Option<BTreeMap<&'static str, u64>>,
+    /// Connections of clients that were turned away or closed to make room; none if a worker does not answer.
+    pub(super) turned_away: Option<TurnedAwayStatus>,
+    /// How close the process is to what it may hold; none if a worker does not answer.
+    pub(super) pressure: Option<PressureStatus>,
+    /// Content that changed its coding; none if a worker does not answer.
+    pub(super) coding: Option<CodingStatus>,
+    /// How often rules have held, by `SET/ID`; none if a worker does not answer.
+    pub(super) rules: Option<BTreeMap<String, u64>>,
     /// What was counted in keeping upstreams up; none if nobody does any more.
     pub(super) upkeep: Option<UpkeepStatus>,
     /// Requests to this endpoint that were refused, because of who sent them.
     pub(super) refused: u64,
+    /// The rates that are used; none if a worker does not answer.
+    pub(super) rates: Option<Vec<RateReport>>,
     /// The workers, in the order of their cores; none if one of them does not answer.
     pub(super) workers: Option<Vec<WorkerStatus>>,
     /// The cache, over all cores; none if there is none, or if a worker does not answer.
@@ -98,6 +116,34 @@ pub(super) struct MirrorStatus {
     pub(super) sent: u64,
     /// Those that were not made: the mirror had too many already, or their content had not come as a whole.
     pub(super) skipped: u64,
+}
+
+/// What was held until it was whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct HeldStatus {
+    /// Requests whose content was held.
+    pub(super) requests: u64,
+    /// Those of which some lay in a file.
+    pub(super) requests_in_files: u64,
+    /// Bytes of their content.
+    pub(super) request_bytes: u64,
+    /// Requests whose content could not be kept.
+    pub(super) failures: u64,
+    /// Responses of which the upstream was free before the client had them.
+    pub(super) responses: u64,
+}
+
+impl HeldStatus {
+    /// What of these was counted.
+    pub(super) fn of(totals: &Totals) -> HeldStatus {
+        HeldStatus {
+            requests: totals.requests_held,
+            requests_in_files: totals.requests_held_in_files,
+            request_bytes: totals.requests_held_bytes,
+            failures: totals.ended(Reason::StorageFailed),
+            responses: totals.responses_held,
+        }
+    }
 }
 
 /// What became of requests, and of the connections that they need.
@@ -121,6 +167,10 @@ pub(super) struct RequestStatus {
     pub(super) taken_over: u64,
     /// Connections of clients that did not begin with the PROXY protocol where they had to.
     pub(super) proxy_headers_refused: u64,
+    /// Passwords that were held against their hashes.
+    pub(super) passwords_hashed: u64,
+    /// Requests to services that say whether a request is served.
+    pub(super) services_asked: u64,
 }
 
 impl RequestStatus {
@@ -136,6 +186,107 @@ impl RequestStatus {
             reused: totals.reused,
             taken_over: totals.taken_over,
             proxy_headers_refused: totals.proxy_headers_refused,
+            passwords_hashed: totals.passwords_hashed,
+            services_asked: totals.services_asked,
+        }
+    }
+}
+
+/// Connections of clients that found no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct TurnedAwayStatus {
+    /// By the limit of the process.
+    pub(super) process: u64,
+    /// By that of the listener.
+    pub(super) listener: u64,
+    /// By that of the client.
+    pub(super) client: u64,
+    /// Because too many came of late.
+    pub(super) rate: u64,
+    /// Because too many came from the client.
+    pub(super) client_rate: u64,
+    /// Idle ones that were closed to make room.
+    pub(super) idle_closed: u64,
+    /// Requests that found no room.
+    pub(super) overloaded: u64,
+    /// Clients that sent content, or read a response, more slowly than they have to.
+    pub(super) too_slow: u64,
+}
+
+impl TurnedAwayStatus {
+    /// What of these was counted.
+    pub(super) fn of(totals: &Totals) -> TurnedAwayStatus {
+        TurnedAwayStatus {
+            process: totals.refused_by_process,
+            listener: totals.refused_by_listener,
+            client: totals.refused_by_client,
+            rate: totals.refused_by_rate,
+            client_rate: totals.refused_by_client_rate,
+            idle_closed: totals.idle_closed,
+            overloaded: totals.ended(Reason::Overloaded),
+            too_slow: totals.ended(Reason::BodyTooSlow) + totals.ended(Reason::ClientTooSlow),
+        }
+    }
+}
+
+/// How close the process is to what it may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct PressureStatus {
+    /// `calm`, `near` or `full`.
+    pub(super) state: &'static str,
+    /// Connections of clients.
+    pub(super) connections: u64,
+    pub(super) connections_max: u64,
+    /// Bytes of buffers.
+    pub(super) memory: u64,
+    /// None where there is no limit.
+    pub(super) memory_max: Option<u64>,
+    /// How often it was near so far.
+    pub(super) times: u64,
+}
+
+impl From<PressureReport> for PressureStatus {
+    fn from(report: PressureReport) -> PressureStatus {
+        let PressureReport { state, connections, memory, times } = report;
+        PressureStatus {
+            state,
+            connections: connections.0,
+            connections_max: connections.1,
+            memory: memory.0,
+            memory_max: memory.1,
+            times,
+        }
+    }
+}
+
+/// Content that changed its coding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct CodingStatus {
+    /// Responses that were compressed on their way.
+    pub(super) compressed: u64,
+    /// Bytes of content that were compressed, and what came of them.
+    pub(super) compressed_in: u64,
+    pub(super) compressed_out: u64,
+    /// Compressed forms of stored responses that were made, and requests that were answered with one.
+    pub(super) compressed_kept: u64,
+    pub(super) compressed_hits: u64,
+    /// Responses that went out as they came, for want of memory.
+    pub(super) compression_skipped: u64,
+    /// Responses that were taken apart.
+    pub(super) decompressed: u64,
+}
+
+impl CodingStatus {
+    /// What of these was counted.
+    pub(super) fn of(totals: &Totals) -> CodingStatus {
+        CodingStatus {
+            compressed: totals.compressed,
+            compressed_in: totals.compressed_in,
+            compressed_out: totals.compressed_out,
+            compressed_kept: totals.compressed_kept,
+            compressed_hits: totals.compressed_hits,
+            compression_skipped: totals.compression_skipped,
+            decompressed: totals.decompressed,
         }
     }
 }

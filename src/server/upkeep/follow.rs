@@ -11,21 +11,17 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::Read as _;
 use std::num::NonZeroU32;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::discover::MEMBERS_MAX;
-use crate::clock::Clock;
 use crate::config::{EndpointAddress, EndpointSettings};
 use crate::limits::{KIB, WEIGHT_MAX};
+use crate::server::watched::{Watched, line_of, shown};
 
 /// Bytes of the largest file that is read.
 const FILE_BYTES_MAX: usize = 1024 * KIB;
@@ -36,58 +32,27 @@ const ENDPOINTS_MAX: usize = MEMBERS_MAX;
 /// Bytes of the longest address of an endpoint.
 const ADDRESS_BYTES_MAX: usize = 512;
 
-/// Characters of the longest message.
-const MESSAGE_CHARS_MAX: usize = 400;
-
-/// A file that has changed so recently may change again without looking different: times in file systems are coarse.
-const SETTLED: Duration = Duration::from_secs(2);
-
 /// A file that is followed.
 #[derive(Debug)]
 pub(super) struct Follower {
-    path: PathBuf,
-    /// What the file looked like when it was read last; none if it has to be read again.
-    stamp: Option<Stamp>,
+    file: Watched,
     /// What was told last.
     told: Option<Result<Vec<EndpointSettings>, String>>,
-    clock: Clock,
-}
-
-/// Whether a file is still the same, without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    /// When its content changed, and when anything about it did; in seconds and nanoseconds since 1970.
-    times: [(i64, i64); 2],
-}
-
-impl Stamp {
-    fn of(file: &Metadata) -> Stamp {
-        Stamp {
-            device: file.dev(),
-            inode: file.ino(),
-            size: file.size(),
-            times: [(file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec())],
-        }
-    }
 }
 
 impl Follower {
     /// Nothing has been read yet.
     pub(super) fn new(path: PathBuf) -> Follower {
-        Follower { path, stamp: None, told: None, clock: Clock::default() }
+        Follower { file: Watched::new(path), told: None }
     }
 
     /// What the file says, if that is not what it said when it was asked last; to be called about once a second. Never
     /// waits for more than a local disk.
     pub(super) fn look(&mut self) -> Option<Result<Vec<EndpointSettings>, String>> {
-        let seen = std::fs::metadata(&self.path).map(|file| Stamp::of(&file)).ok();
-        if self.told.is_some() && seen.is_some() && seen == self.stamp {
+        if self.told.is_some() && !self.file.may_have_changed() {
             return None;
         }
-        let says = self.read().map_err(|why| shown(&format!("{}: {why}", self.path.display())));
+        let says = self.read().map_err(|why| shown(&format!("{}: {why}", self.file.path().display())));
         if self.told.as_ref() == Some(&says) {
             return None;
         }
@@ -96,41 +61,12 @@ impl Follower {
     }
 
     fn read(&mut self) -> Result<Vec<EndpointSettings>, String> {
-        self.stamp = None;
-        let parse = match self.path.extension().and_then(|ending| ending.to_str()) {
+        let parse = match self.file.path().extension().and_then(|ending| ending.to_str()) {
             Some("json") => of_json,
             Some("toml") => of_toml,
             _ => return Err("the name of a list of endpoints ends with .json or .toml".to_owned()),
         };
-        let (file, metadata) = self.open()?;
-        let mut bytes = Vec::new();
-        let bound = FILE_BYTES_MAX as u64 + 1;
-        file.take(bound).read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
-        if bytes.len() > FILE_BYTES_MAX {
-            return Err(format!("is larger than {} KiB", FILE_BYTES_MAX / KIB));
-        }
-        let age = metadata.modified().ok().and_then(|then| self.clock.wall().duration_since(then).ok());
-        self.stamp = age.filter(|age| *age > SETTLED).map(|_| Stamp::of(&metadata));
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|error| format!("{}: is no UTF-8", line_of(&bytes, error.valid_up_to())))?;
-        parse(text)
-    }
-
-    /// Opens a regular file, and nothing else: opening a pipe would wait for whoever writes to it, and opening a
-    /// device can do anything.
-    fn open(&self) -> Result<(File, Metadata), String> {
-        let failed = |error| format!("cannot be read: {error}");
-        let regular = |metadata: Metadata| match metadata.is_file() {
-            true => Ok(metadata),
-            false => Err("is no regular file".to_owned()),
-        };
-        regular(std::fs::metadata(&self.path).map_err(failed)?)?;
-        // It may be another one by now.
-        let file =
-            OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&self.path);
-        let file = file.map_err(failed)?;
-        let metadata = regular(file.metadata().map_err(failed)?)?;
-        Ok((file, metadata))
+        parse(&self.file.read(FILE_BYTES_MAX)?)
     }
 }
 
@@ -147,16 +83,6 @@ fn of_toml(text: &str) -> Result<Vec<EndpointSettings>, String> {
         Some(span) => format!("{}: {}", line_of(text.as_bytes(), span.start), error.message()),
         None => error.message().to_owned(),
     })
-}
-
-/// The line that a byte is in, as it is said.
-fn line_of(text: &[u8], at: usize) -> String {
-    format!("line {}", 1 + text.iter().take(at).filter(|byte| **byte == b'\n').count())
-}
-
-/// A message that quotes what somebody else wrote, on one line and not too long.
-fn shown(message: &str) -> String {
-    message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_CHARS_MAX).collect()
 }
 
 /// A whole file: a list, or a table with one in it.
