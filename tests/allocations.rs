@@ -68,8 +68,8 @@ fn origin(answer: Vec<u8>) -> SocketAddr {
     address
 }
 
-/// Many routes by host and path, of which one takes the request of this test: it strips a prefix, sets fields, and
-/// asks for more than host and path.
+/// Many routes by host and path, of which one takes the request of this test: it strips a prefix, sets fields, asks
+/// for more than host and path, and wants to know who asks.
 fn many_routes() -> String {
     let mut text = String::new();
     for number in 0..200 {
@@ -80,12 +80,48 @@ fn many_routes() -> String {
         text.push_str(&format!("[[route]]\npath = '/users/{{id}}/p{number}'\nupstream = 'default'\n"));
     }
     text.push_str(
-        "[[route]]\nhost = 'example.com'\npath-prefix = '/api/{version}'\nupstream = 'default'\nstrip-prefix = '/api'\n\
+        "[[route]]\nrules = ['probes', 'many']\nhost = 'example.com'\npath-prefix = '/api/{version}'\nupstream = 'default'\nstrip-prefix = '/api'\n\
          not = { header = { X-Off = true }, cookie = { off = true } }\n\
          request-header = { set = { X-Version = '{version} {host}' }, remove = ['X-Gone'] }\n\
-         response-header = { set = { X-Served = '{request_id}' } }\n",
+         response-header = { set = { X-Served = '{request_id}' } }\nauth = 'api'\n\
+         [auth.api]\nuser-header = 'X-User'\n\
+         bearer = 'sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae the build'\n",
     );
+    // None of these holds.
+    for number in 0..250 {
+        for when in [
+            format!("path-prefix = '/private-{number}'"),
+            format!("pattern = {{ in = ['query', 'user-agent'], regex = 'bad-{number}-[a-z]+' }}"),
+            format!("client = '10.0.{number}.0/24'"),
+            format!("header = {{ X-Key = 'k{number}' }}"),
+        ] {
+            let id = format!("r{number}-{}", when.len());
+            text.push_str(&format!("[[rule-set.many.rule]]\nid = '{id}'\n{when}\ndeny = true\n"));
+        }
+    }
     text
+}
+
+/// A route that lets requests in by lists of networks, holds them against bounds, and tells browsers what they may.
+fn checked() -> String {
+    let networks: Vec<String> = (0..1000).map(|n| format!("'10.{}.{}.0/24'", n / 250, n % 250)).collect();
+    format!(
+        "[[route]]\nupstream = 'default'\nresponse-header = {{ set = {{ X-Served = '{{request_id}}' }} }}\n\
+         access = {{ allow = ['127.0.0.0/8'], deny = [{}] }}\n\
+         request-limits = {{ method = ['GET', 'HEAD'], max-query = '1KiB', max-parameters = 9, max-field = '1KiB', \
+         content-type = 'text/*' }}\n\
+         security-headers = 'strict'\nhide-headers = true\ncors = {{ origin = 'https://app.example.com' }}\n",
+        networks.join(", ")
+    )
+}
+
+/// Rates and a speed that these requests do not come near.
+fn rates() -> &'static str {
+    "[rate.client]\nrate = '1000000/s'\nburst = 10000000\n[rate.key]\nrate = '1000000/s'\nburst = 10000000\n\
+     by = ['route', 'host', 'header:X-Key', 'query:key']\nfields = 'always'\n\
+     [[route]]\npath-prefix = '/'\nupstream = 'default'\nrate = ['client', 'key']\n\
+     bandwidth = '1GiB/s'\nbandwidth-after = '1MiB'\n\
+     response-header = { set = { X-Served = '{request_id}' } }\n"
 }
 
 fn proxy(origin: SocketAddr, file: Option<&str>) -> SocketAddr {
@@ -119,7 +155,9 @@ fn proxy(origin: SocketAddr, file: Option<&str>) -> SocketAddr {
     address
 }
 
-const REQUEST: &[u8] = b"GET /api/v1/thing HTTP/1.1\r\nHost: example.com\r\n\r\n";
+const REQUEST: &[u8] =
+    b"GET /api/v1/thing HTTP/1.1\r\nHost: example.com\r\nAccept-Encoding: gzip, br;q=0.5\r\n\
+      Authorization: Bearer foo\r\n\r\n";
 
 /// Asks so often, and expects answers of that many bytes with `mark` in them.
 fn ask(stream: &mut TcpStream, times: u64, length: usize, mark: &[u8], buffer: &mut [u8]) {
@@ -144,15 +182,15 @@ fn length_of_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> usize {
 }
 
 fn complete(answer: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(answer);
-    let Some((head, content)) = text.split_once("\r\n\r\n") else { return false };
+    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
+    let (head, content) = (String::from_utf8_lossy(&answer[..end]), &answer[end + 4..]);
     let length = head.split_once("Content-Length: ").unwrap().1.lines().next().unwrap().parse::<usize>();
     content.len() == length.unwrap()
 }
 
 fn allocations(cache_control: &str, size: usize, mark: &[u8], file: Option<&str>) -> u64 {
     let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nCache-Control: {cache_control}\r\nAge: 100000\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nETag: \"a\"\r\nContent-Length: {size}\r\nCache-Control: {cache_control}\r\nAge: 100000\r\n\r\n"
     );
     let answer = [head.as_bytes(), &vec![b'x'; size]].concat();
     let mut stream = TcpStream::connect(proxy(origin(answer), file)).unwrap();
@@ -207,13 +245,28 @@ fn hits_small_proxied_requests_and_finding_a_route_allocate_nothing() {
     let count = allocations_of_finding();
     assert!(count <= STRAY_MAX, "{count} allocations for {REQUESTS} routes");
     for (what, cache_control, size, mark) in [
-        ("a hit", "max-age=5000000", 1024, &b"X-Cache: HIT"[..]),
-        ("a large hit", "max-age=5000000", 64 * 1024, b"X-Cache: HIT"),
+        ("a hit", "public, max-age=5000000", 1024, &b"X-Cache: HIT"[..]),
+        ("a large hit", "public, max-age=5000000", 64 * 1024, b"X-Cache: HIT"),
         ("a proxied request", "no-store", 1024, b"X-Cache: MISS"),
     ] {
-        for (where_, file) in [("", None), (" through one of many routes", Some(&*many_routes()))] {
+        for (where_, file) in [
+            ("", None),
+            (" through one of many routes", Some(&*many_routes())),
+            (" that is checked", Some(&*checked())),
+            (" within rates", Some(rates())),
+        ] {
             let count = allocations(cache_control, size, mark, file);
             assert!(count <= STRAY_MAX, "{what}{where_}: {count} allocations for {REQUESTS} requests");
         }
+    }
+    // What the cache keeps compressed is a hit like any other.
+    for (what, codings) in [("compressed", ""), ("not compressed", "coding = 'zstd', ")] {
+        let codings = codings.replace("'zstd'", "['zstd']");
+        let file = format!(
+            "[[route]]\npath-prefix = '/api'\nupstream = 'default'\n\
+             response-header = {{ set = {{ X-Served = 'a' }} }}\ncompress = {{ {codings}harder-after = 0 }}\n"
+        );
+        let count = allocations("public, max-age=5000000", 1024, b"X-Cache: HIT", Some(&file));
+        assert!(count <= STRAY_MAX, "a hit that is {what}: {count} allocations for {REQUESTS} requests");
     }
 }

@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 use ringway::cache;
 use ringway::cache::fuzz_range;
 use ringway::config;
+use ringway::content::coding;
+use ringway::filter::auth::fuzz::authorization;
+use ringway::filter::fuzz_access;
+use ringway::filter::rules::fuzz_rules;
 use ringway::fuzz_preamble;
 use ringway::h1::fuzz;
 use ringway::http::fuzz_path;
@@ -17,18 +21,27 @@ use ringway::route::{self, fuzz_patterns};
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 12] = [
+const TARGETS: [(&str, Body); 21] = [
+    ("authorization", authorization),
     ("chunked", fuzz::chunked),
+    ("cors", fuzz_access::cors),
+    ("accept_encoding", coding::fuzz::accept_encoding),
+    ("coded", coding::fuzz::coded),
+    ("coded_head", coding::fuzz::head),
     ("date", fuzz_range::date),
+    ("decoding", fuzz_rules::decoding),
     ("directives", cache::fuzz::directives),
     ("file", config::fuzz::file),
+    ("form", fuzz_rules::form),
     ("framing", fuzz::framing),
+    ("networks", fuzz_access::networks),
     ("path", fuzz_path::path),
     ("patterns", fuzz_patterns::patterns),
     ("preamble", fuzz_preamble::preamble),
     ("range", fuzz_range::range),
     ("request_head", fuzz::request_head),
     ("response_head", fuzz::response_head),
+    ("rules", fuzz_rules::rules),
     ("template", route::fuzz::template),
 ];
 

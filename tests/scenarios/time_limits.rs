@@ -78,7 +78,7 @@ fn a_slow_head_within_its_limit_is_served() {
 fn content_has_a_limit_between_its_bytes() {
     on_each_driver(|driver| {
         let origin = Origin::echo();
-        let proxy = Proxy::with(driver, &origin, &["--body-timeout", "600ms"]);
+        let proxy = Proxy::with(driver, &origin, &["--body-timeout", "600ms", "--min-rate", "off"]);
         for head in [
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n".to_owned(),
             post_chunked_head("/", ""),

@@ -2,6 +2,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod client;
+pub(crate) mod coded;
 pub(crate) mod dns;
 pub(crate) mod endpoints;
 pub(crate) mod file;
