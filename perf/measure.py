@@ -17,6 +17,7 @@ import string
 import subprocess
 import time
 
+import features
 import report
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -59,6 +60,11 @@ class Scenario:
     idle: bool = False
     # Answered by a cache: "hit" asks for one stored response, "mix" for many, "stampede" for a missing one.
     cache: str = ""
+    # Each is measured beside the others: names of the table in features.py.
+    variants: tuple = ()
+    with_peers: bool = True
+    # The target, where the size alone does not say it.
+    path: str = ""
 
 
 SCENARIOS = [
@@ -76,6 +82,20 @@ SCENARIOS = [
     Scenario("hit64k", "64 connections, 64 KiB from cache", "64 KiB from cache", 64, 64 * 1024, cache="hit"),
     Scenario("zipf", "64 connections, mix of 4 times the cache", "mix larger than the cache", 64, 0, cache="mix"),
     Scenario("stampede", "1,000 clients, one missing key", "stampede", 1000, 1024, cache="stampede"),
+    Scenario("features", "64 connections, 1 KiB, on and not hit", "features", 64, 1024, with_peers=False, variants=(
+        "off", "access", "probes", "rate", "bearer", "cors", "security-headers", "compress", "compress-type",
+        "buffer-request", "buffer-response")),
+    Scenario("rules1k", "64 connections, 1 KiB, 1,000 rules", "features", 64, 1024, variants=("off", "rules1k")),
+    Scenario("networks10k", "64 connections, 1 KiB, 10,000 networks", "features", 64, 1024,
+             variants=("off", "networks10k")),
+    Scenario("rate", "64 connections, 1 KiB, a rate", "features", 64, 1024, variants=("off", "rate")),
+    Scenario("log", "64 connections, 1 KiB, access log", "features", 64, 1024, variants=("off", "log")),
+    Scenario("gzip16k", "64 connections, 16 KiB of text, compressed", "compressed on the way", 64, 16 * 1024,
+             variants=("gzip1", "gzip5"), path="/text/16384"),
+    Scenario("gzip100k", "64 connections, 100 KiB of text, compressed", "compressed on the way", 64, 100 * 1024,
+             variants=("gzip1", "gzip5"), path="/text/102400"),
+    Scenario("gzip-hit", "64 connections, 64 KiB of text, compressed, from cache", "compressed from cache", 64,
+             64 * 1024, cache="hit", variants=("plain-hit", "gzip-hit"), path="/text/65536/fresh"),
 ]
 
 
@@ -86,6 +106,7 @@ class Proxy:
     name: str
     command: tuple
     is_peer: bool
+    feature: features.Feature | None = None
 
 
 class Failed(Exception):
@@ -131,8 +152,8 @@ def warm_up(setting, process, scenario):
     elif scenario.cache == "stampede":
         load_stampede(setting, process.port, scenario, 0)
     else:
-        check_content(process.port, scenario)
-        wrk(process.port, scenario, seconds=min(2, setting.seconds))
+        check_answer(setting, process, scenario)
+        wrk(process.port, scenario, min(2, setting.seconds), process.feature)
 
 
 def sample_load(setting, process, scenario, number):
@@ -143,14 +164,14 @@ def sample_load(setting, process, scenario, number):
     elif scenario.cache == "stampede":
         seen = load_stampede(setting, process.port, scenario, number)
     else:
-        seen = wrk(process.port, scenario, setting.seconds)
+        seen = wrk(process.port, scenario, setting.seconds, process.feature)
     cpu, waited = process.cpu_ns() - cpu, process.waited_ns() - waited
     elapsed_ns = (time.monotonic() - started) * 1e9
     asked = origin_requests(setting) - asked
     if scenario.cache == "hit":
         if asked > HIT_ORIGIN_REQUESTS_MAX:
             raise Failed(f"not answered from the cache: {asked} of {seen['requests']} requests reached the origin")
-        check_content(process.port, scenario)  # wrk does not look at it
+        check_answer(setting, process, scenario)  # wrk does not look at it
     return report.Sample(
         cost=cpu / seen["requests"] / 1e3,
         requests=seen["requests"],
@@ -163,6 +184,7 @@ def sample_load(setting, process, scenario, number):
         first_us=seen.get("first", 0),
         last_us=seen.get("last", 0),
         held_mib=process.held_bytes() / 2**20 if scenario.cache == "mix" else 0,
+        shorter=process.shorter,
     )
 
 
@@ -202,13 +224,14 @@ def origin_requests(setting):
         connection.close()
 
 
-def wrk(port, scenario, seconds):
+def wrk(port, scenario, seconds, feature=None):
     """One run of the load generator. Anything but answers of 2xx, and any socket error, fails it."""
     command = ["wrk", "-t1", f"-c{scenario.connections}", f"-d{seconds}s", "--timeout", "10s"]
     command += ["-s", str(HERE / "peers" / "wrk.lua")]
     if scenario.close:
         command += ["-H", "Connection: close"]
-    command.append(f"http://127.0.0.1:{port}{target(scenario)}")
+    command += [word for line in (feature.fields if feature else ()) for word in ("-H", line)]
+    command.append(f"http://127.0.0.1:{port}{target(scenario, feature)}")
     try:
         # Without --latency: the script reports the same percentiles, exactly.
         output = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=True).stdout
@@ -224,7 +247,9 @@ def wrk(port, scenario, seconds):
     return seen
 
 
-def target(scenario):
+def target(scenario, feature=None):
+    if given := feature and feature.target or scenario.path:
+        return given
     return f"/cache/{scenario.size}/{scenario.name}" if scenario.cache else f"/b/{scenario.size}"
 
 
@@ -246,6 +271,14 @@ def cache_sequence():
         state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
         sequence.append(state >> 56)
     return bytes(sequence)
+
+
+def check_answer(setting, process, scenario):
+    """With a feature, the answer has to be the origin's too, but may be compressed, and have other fields."""
+    if not (feature := process.feature):
+        return check_content(process.port, scenario)
+    where = target(scenario, feature)
+    process.shorter = features.check(process.port, setting.origin.port, where, feature, Failed)
 
 
 def check_content(port, scenario):
@@ -329,6 +362,7 @@ class Process:
 
     def __init__(self, name, command, core, port, directory, environment=None, memory=None):
         self.name, self.port, self.memory = name, port, memory
+        self.feature, self.shorter = None, 0.0
         self.log = directory / f"{name}-{port}.log"
         with self.log.open("wb") as log:
             try:
@@ -432,36 +466,50 @@ def settle_on(core):
 
 
 def start(setting, proxy, scenario):
+    process = start_peer(setting, proxy, scenario) if proxy.is_peer else start_ringway(setting, proxy, scenario)
+    process.feature = proxy.feature
+    return process
+
+
+def start_ringway(setting, proxy, scenario):
     port = free_port()
-    if proxy.is_peer:
-        return start_peer(setting, proxy, scenario, port)
     command = [*proxy.command, "--host", "127.0.0.1", "--port", str(port), "--cores", "1"]
-    command += ["--origin", f"http://127.0.0.1:{setting.origin.port}"]
+    if proxy.feature:
+        config = features.ringway_config(proxy.feature, setting.directory, setting.origin.port, port)
+        command += ["--config", str(config)]
+    else:
+        command += ["--origin", f"http://127.0.0.1:{setting.origin.port}"]
     given = {word.partition("=")[0] for word in proxy.command}
     if scenario.cache and given.isdisjoint({"--cache-size", "--no-cache"}):
         command += ["--cache-size", f"{CACHE_MIB}MiB"]
-    return Process(proxy.name, command, PROXY_CORE, port, setting.directory)
+    return Process(file_name(proxy), command, PROXY_CORE, port, setting.directory)
 
 
-def start_peer(setting, proxy, scenario, port):
+def file_name(proxy):
+    return proxy.name.replace("/", "-")
+
+
+def start_peer(setting, proxy, scenario):
+    port, kind = free_port(), proxy.name.partition("-")[0]
     memory = setting.memory / f"{proxy.name}-{port}"
     memory.mkdir()
     cached = "-cache" if scenario.cache else ""
     templates = {"nginx": f"nginx{cached}.conf", "haproxy": f"haproxy{cached}.cfg", "varnish": "varnish.vcl"}
     config = setting.directory / f"{proxy.name}-{port}.conf"
-    config.write_text(string.Template((HERE / "peers" / templates[proxy.name]).read_text()).substitute(
+    config.write_text(string.Template((HERE / "peers" / templates[kind]).read_text()).substitute(
         port=port, origin_port=setting.origin.port, directory=setting.directory, cache_directory=memory / "cache",
         cache_mib=CACHE_MIB, files_max=setting.files_max, connections_max=setting.files_max // 2 - 500,
         # Workers of a master started by root would be someone else, who may not write here.
         nginx_user="user root;" if os.geteuid() == 0 else "",
+        **features.nginx_lines(proxy.feature, setting.directory),
     ))
     flags = {
         "nginx": ["-p", str(setting.directory), "-c", str(config)],
         "haproxy": ["-db", "-f", str(config)],
         "varnish": varnish_flags(config, memory, port),
     }
-    environment = NGINX_ENVIRONMENT if proxy.name == "nginx" else None
-    command = [*proxy.command, *flags[proxy.name]]
+    environment = NGINX_ENVIRONMENT if kind == "nginx" else None
+    command = [*proxy.command, *flags[kind]]
     return Process(proxy.name, command, PROXY_CORE, port, setting.directory, environment, memory)
 
 

@@ -4,7 +4,9 @@
 //! | --- | --- |
 //! | `/b/<n>` | n bytes, n up to 16 MiB, not to be stored; `/` is `/b/1024` |
 //! | `/cache/<n>/<name>` | n bytes that depend on the name, fresh for an hour; `?delay=<ms>` answers later |
-//! | `/counts` | how many requests there were below `/cache/`, as text |
+//! | `/text/<n>` | n bytes that compress as pages do, as `text/html`, not to be stored |
+//! | `/text/<n>/fresh` | the same, fresh for an hour, with an ETag |
+//! | `/counts` | how many requests there were for what may be stored, as text |
 //! | `/counts?path=/cache/<n>/<name>` | how many there were of that path, whatever their query |
 //!
 //! It shares a core with the load generator, so it does as little as it can: one thread, one pinned ring,
@@ -32,6 +34,7 @@ use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 
 mod content;
+mod text;
 
 /// An HTTP/1.1 origin for measurements: `GET /b/<n>` and `/cache/<n>/<name>` answer with n bytes.
 #[derive(Parser)]
@@ -191,8 +194,8 @@ struct Request<'a> {
 
 #[derive(Debug, PartialEq)]
 enum Target<'a> {
-    /// That many bytes of content.
-    Page(usize),
+    /// That many bytes of content, of that kind.
+    Page(usize, Kind),
     Cached(Cached<'a>),
     /// How often a path, or anything below `/cache/`, was asked for.
     Counts(Option<&'a [u8]>),
@@ -261,9 +264,15 @@ fn request(line: &[u8], len: usize, close: bool) -> Scan<'_> {
 impl<'a> Target<'a> {
     fn of(target: &'a [u8]) -> Self {
         if target == b"/" {
-            Self::Page(1024)
+            Self::Page(1024, Kind::Letters)
         } else if let Some(digits) = target.strip_prefix(b"/b/") {
-            number(digits).map_or(Self::Unknown, Self::Page)
+            number(digits).map_or(Self::Unknown, |size| Self::Page(size, Kind::Letters))
+        } else if let Some(rest) = target.strip_prefix(b"/text/") {
+            let (digits, kind) = match rest.strip_suffix(b"/fresh") {
+                Some(digits) => (digits, Kind::FreshText),
+                None => (rest, Kind::Text),
+            };
+            number(digits).map_or(Self::Unknown, |size| Self::Page(size, kind))
         } else if target.starts_with(b"/cache/") {
             Cached::of(target).map_or(Self::Unknown, Self::Cached)
         } else if let Some(query) = target.strip_prefix(b"/counts") {
@@ -320,7 +329,7 @@ struct Shared {
     pattern: Pattern,
     /// Requests by path, of up to `PATHS_MAX` paths.
     counts: HashMap<Box<[u8]>, u64>,
-    /// Requests below `/cache/`.
+    /// Requests for what may be stored.
     count: u64,
 }
 
@@ -331,7 +340,10 @@ impl Shared {
 
     fn answer(&mut self, request: &Request<'_>) -> Bytes {
         match &request.target {
-            Target::Page(size) => self.pages.answer(*size, request),
+            Target::Page(size, kind) => {
+                self.count += u64::from(*kind == Kind::FreshText);
+                self.pages.answer((*size, *kind), request)
+            }
             Target::Cached(cached) => {
                 self.count(cached.path);
                 cached.render(&self.pattern, request)
@@ -397,29 +409,40 @@ fn not_found(request: &Request<'_>) -> Bytes {
 #[derive(Default)]
 struct Pages(Vec<Page>);
 
+/// What a page is made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    /// The alphabet, again and again.
+    Letters,
+    /// See `text.rs`.
+    Text,
+    /// The same, which may be stored.
+    FreshText,
+}
+
 #[derive(Clone, Copy)]
 struct Page {
-    size: usize,
+    what: (usize, Kind),
     close: bool,
     bytes: &'static [u8],
     head_len: usize,
 }
 
 impl Pages {
-    fn answer(&mut self, size: usize, request: &Request<'_>) -> Bytes {
-        match self.page(size, request.close) {
+    fn answer(&mut self, what: (usize, Kind), request: &Request<'_>) -> Bytes {
+        match self.page(what, request.close) {
             Some(page) if request.head_only => Bytes::from_static(&page.bytes[..page.head_len]),
             Some(page) => Bytes::from_static(page.bytes),
             None => not_found(request),
         }
     }
 
-    fn page(&mut self, size: usize, close: bool) -> Option<Page> {
-        if let Some(known) = self.0.iter().find(|page| (page.size, page.close) == (size, close)) {
+    fn page(&mut self, what: (usize, Kind), close: bool) -> Option<Page> {
+        if let Some(known) = self.0.iter().find(|page| (page.what, page.close) == (what, close)) {
             return Some(*known);
         }
         (self.0.len() < PAGES_MAX).then(|| {
-            let page = Page::render(size, close);
+            let page = Page::render(what, close);
             self.0.push(page);
             page
         })
@@ -427,20 +450,32 @@ impl Pages {
 }
 
 impl Page {
-    fn render(size: usize, close: bool) -> Self {
+    fn render(what: (usize, Kind), close: bool) -> Self {
+        let (size, kind) = what;
         let mut bytes = Vec::with_capacity(256 + size);
-        bytes.extend_from_slice(
-            b"HTTP/1.1 200 OK\r\nServer: origin\r\nContent-Type: text/plain\r\nContent-Length: ",
-        );
-        bytes.extend_from_slice(itoa::Buffer::new().format(size).as_bytes());
-        bytes.extend_from_slice(b"\r\nCache-Control: no-store\r\n");
-        if close {
-            bytes.extend_from_slice(b"Connection: close\r\n");
+        let (content_type, storing): (&[u8], &[u8]) = match kind {
+            Kind::Letters => (b"text/plain", b"no-store"),
+            Kind::Text => (b"text/html; charset=utf-8", b"no-store"),
+            Kind::FreshText => (b"text/html; charset=utf-8", b"max-age=3600\r\nETag: \"text\""),
+        };
+        for part in [
+            &b"HTTP/1.1 200 OK\r\nServer: origin\r\nContent-Type: "[..],
+            content_type,
+            b"\r\nContent-Length: ",
+            itoa::Buffer::new().format(size).as_bytes(),
+            b"\r\nCache-Control: ",
+            storing,
+            if close { b"\r\nConnection: close" } else { b"" },
+            b"\r\n\r\n",
+        ] {
+            bytes.extend_from_slice(part);
         }
-        bytes.extend_from_slice(b"\r\n");
         let head_len = bytes.len();
-        bytes.extend((b'a'..=b'z').cycle().take(size));
-        Self { size, close, bytes: bytes.leak(), head_len }
+        match kind {
+            Kind::Letters => bytes.extend((b'a'..=b'z').cycle().take(size)),
+            Kind::Text | Kind::FreshText => bytes.extend(text::page(size)),
+        }
+        Self { what, close, bytes: bytes.leak(), head_len }
     }
 }
 
@@ -485,8 +520,12 @@ mod tests {
         let first = "GET /b/65536 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
         let input = format!("{first}HEAD / HTTP/1.1\r\n");
         let request = whole(&input);
-        let expected =
-            Request { len: first.len(), target: Target::Page(65536), head_only: false, close: false };
+        let expected = Request {
+            len: first.len(),
+            target: Target::Page(65536, Kind::Letters),
+            head_only: false,
+            close: false,
+        };
         assert_eq!(request, expected);
     }
 
@@ -501,9 +540,11 @@ mod tests {
         let cached = |path, name, size, delay| Target::Cached(Cached { path, name, size, delay });
         let later = Some(Duration::from_millis(200));
         for (target, expected) in [
-            ("/", Target::Page(1024)),
-            ("/b/0", Target::Page(0)),
-            ("/b/16777216", Target::Page(SIZE_MAX)),
+            ("/", Target::Page(1024, Kind::Letters)),
+            ("/b/0", Target::Page(0, Kind::Letters)),
+            ("/b/16777216", Target::Page(SIZE_MAX, Kind::Letters)),
+            ("/text/9", Target::Page(9, Kind::Text)),
+            ("/text/9/fresh", Target::Page(9, Kind::FreshText)),
             ("/cache/3/a-1", cached(b"/cache/3/a-1", b"a-1", 3, None)),
             ("/cache/3/a?delay=200", cached(b"/cache/3/a", b"a", 3, later)),
             ("/counts", Target::Counts(None)),
@@ -544,14 +585,16 @@ mod tests {
     #[test]
     fn answers_head_with_the_head_of_get() {
         let mut shared = Shared::new();
-        for (target, content) in [("/b/3", &b"abc"[..]), ("/cache/3/a", &[])] {
+        for (target, content) in
+            [("/b/3", &b"abc"[..]), ("/text/3", b"</u"), ("/text/3/fresh", b"</u"), ("/cache/3/a", &[])]
+        {
             let mut answer = |method| shared.answer(&whole(&format!("{method} {target} HTTP/1.1\r\n\r\n")));
             let (get, head) = (answer("GET"), answer("HEAD"));
             let rest = get.strip_prefix(&head[..]).unwrap();
             assert_eq!(rest.len(), 3);
             assert!(content.is_empty() || rest == content);
         }
-        assert_eq!(shared.pages.0.len(), 1);
+        assert_eq!(shared.pages.0.len(), 3);
     }
 
     #[test]

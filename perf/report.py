@@ -26,6 +26,8 @@ class Sample:
     first_us: float = 0.0
     last_us: float = 0.0
     held_mib: float = 0.0
+    # How many times shorter the content came, where it is compressed.
+    shorter: float = 0.0
 
     @property
     def hit_ratio(self):
@@ -116,6 +118,8 @@ class Result:
             "spread ms": ("spread_us", milliseconds),
         }
         of_cache = {"mix": of_mix, "stampede": of_stampede}.get(self.scenario.cache, {})
+        is_coded = any(self.median(name, "shorter") > 1 for name in self.samples)
+        of_cache |= {"times shorter": ("shorter", digits)} if is_coded else {}
         rate = {} if self.scenario.cache == "stampede" else {"requests/s": ("rate", "{:,.0f}".format)}
         latency = {"p50 ms": ("p50_us", milliseconds), "p99 ms": ("p99_us", milliseconds)}
         core = {"busy": ("busy", "{:.0%}".format), "disturbed": ("disturbed", "{:.0%}".format)}
@@ -185,6 +189,7 @@ def chart(results):
     names = list(dict.fromkeys(name for result in results for name in result.names))
     builds = [name for name in names if name not in PEER_COLOURS]
     colours = {name: BUILD_COLOURS[i % len(BUILD_COLOURS)] for i, name in enumerate(builds)} | PEER_COLOURS
+    colours |= {name: PEER_COLOURS["nginx"] for name in names if name.startswith("nginx-")}
 
     panels = collections.defaultdict(list)
     for result in results:

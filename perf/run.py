@@ -24,6 +24,7 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True  # keeps the imports below from leaving a cache directory here
+import features  # noqa: E402
 import report  # noqa: E402
 from measure import (  # noqa: E402
     LOAD_CORE, PROXY_CORE, SCENARIOS, Failed, Process, Proxy, Setting, free_port, measure_idle, measure_load,
@@ -77,6 +78,8 @@ def run(options, stack):
     results = []
     for scenario in options.scenario:
         able = [proxy for proxy in proxies if scenario.cache or proxy.name not in ONLY_CACHES]
+        if scenario.variants:
+            able = features.expanded(scenario, proxies)
         peers = [proxy.name for proxy in able if proxy.is_peer]
         result = report.Result(scenario, [proxy.name for proxy in able], peers)
         measure = measure_idle if scenario.idle else measure_load
