@@ -1,7 +1,7 @@
 //! How many connections there are: counts that all cores share, without a lock. How fast new ones come is a matter of
 //! [rates](super::rate), as that of requests is.
 //!
-//! A table has buckets of [`WAYS`] slots; a client's slot is somewhere in the bucket that its hash points to. A slot is
+//! A table has buckets of 16 slots; a client's slot is somewhere in the bucket that its hash points to. A slot is
 //! one word, so that taking it, counting in it and giving it back are one exchange each:
 //!
 //! ```text

@@ -162,6 +162,8 @@ async fn let_in(
     // Admitting takes content apart where it lies.
     let copied = mirror::copy(core, received).map(Box::new);
     let mut admitted = admit::admit(core, received, read)?;
+    // The copy has what has come by now, and no more.
+    let is_whole = admitted.whole && admitted.upgrade.is_none();
     if !matches!(rules::content_kind(received, admitted.body), Ok(None)) {
         let content = rules::content(core, client, peer, received, &mut admitted, record);
         if let Err(turned) = Box::pin(content).await {
@@ -169,7 +171,7 @@ async fn let_in(
         }
     }
     if let Some(copied) = copied {
-        mirror::begin(core, peer, received, &admitted, record.request_id, *copied);
+        mirror::begin(core, peer, received, is_whole, record.request_id, *copied);
     }
     if hold::is_wanted(received, &admitted) {
         Box::pin(hold::hold(core, client, received, &mut admitted)).await?;

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::admit::{self, Admitted};
+use super::admit;
 use super::cached::Caching;
 use super::connection::Peer;
 use super::core::Core;
@@ -45,11 +45,11 @@ pub(super) fn begin(
     core: &Rc<Core>,
     peer: &Peer,
     received: &Received,
-    admitted: &Admitted,
+    is_whole: bool,
     request_id: RequestId,
     copied: Copied,
 ) {
-    if !admitted.whole || admitted.upgrade.is_some() || core.mirrored.get() >= AT_ONCE_MAX {
+    if !is_whole || core.mirrored.get() >= AT_ONCE_MAX {
         return core.counters.mirror_skipped.increment();
     }
     core.counters.mirrored.increment();

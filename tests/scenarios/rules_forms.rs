@@ -142,3 +142,24 @@ fn what_could_be_read_in_two_ways_or_is_too_large_is_refused() {
         assert_eq!(proxy.client().ask(whole("text/plain", b"1' or '1'='1")).status(), 200);
     });
 }
+
+#[test]
+fn a_mirror_gets_no_copy_of_a_form_that_came_in_pieces() {
+    on_each_driver(|driver| {
+        let (origin, shadow) = (Origin::echo(), Origin::answering(ok("from the mirror")));
+        let text = format!(
+            "[upstream.app]\nendpoints = '{}'\n[upstream.shadow]\nendpoints = '{}'\n\
+             [[route]]\nupstream = 'app'\nmirror = 'shadow'\nrules = 'mine'\n{RULES}",
+            origin.endpoint(),
+            shadow.endpoint()
+        );
+        let proxy = Setup::new(driver).file(&text).start();
+        let mut client = proxy.client();
+        client.send_bytewise(whole(ENCODED, b"first=in+pieces"));
+        assert_eq!(client.response().status(), 200);
+        assert_eq!(proxy.ask(whole(ENCODED, b"second=whole")).status(), 200);
+        // What comes there first is the second, and whole.
+        assert_eq!(shadow.request().body(), b"second=whole");
+        assert_eq!(shadow.requests().len(), 1);
+    });
+}
