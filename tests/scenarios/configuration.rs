@@ -215,7 +215,7 @@ fn the_example_is_good_as_it_is() {
     let (_folder, path) = Folder::of(&example.stdout);
     let checked = run(&["check", &path], &[]);
     assert_eq!(checked.code, Some(0), "{}", checked.stdout);
-    assert_eq!(checked.stdout, format!("{path}: good: 2 listeners, 5 upstreams, 14 routes\n"));
+    assert_eq!(checked.stdout, format!("{path}: good: 2 listeners, 5 upstreams, 15 routes\n"));
 }
 
 #[test]

@@ -155,7 +155,9 @@ fn a_mirror_gets_no_copy_of_a_form_that_came_in_pieces() {
         );
         let proxy = Setup::new(driver).file(&text).start();
         let mut client = proxy.client();
-        client.send_bytewise(whole(ENCODED, b"first=in+pieces"));
+        client.send(head(ENCODED, "Content-Length: 15\r\nExpect: 100-continue\r\n"));
+        assert_eq!(client.head().status(), 100);
+        client.send(b"first=in+pieces");
         assert_eq!(client.response().status(), 200);
         assert_eq!(proxy.ask(whole(ENCODED, b"second=whole")).status(), 200);
         // What comes there first is the second, and whole.
