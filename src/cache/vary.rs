@@ -206,27 +206,11 @@ impl<'a> Coding<'a> {
     fn read(element: &'a [u8]) -> Option<Coding<'a>> {
         let mut parts = element.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
         let name = parts.next()?;
-        let weight = parts.next().map_or(Some(1000), weight)?;
+        let weight = parts.next().map_or(Some(1000), list::weight)?;
         // A star stands for any other coding.
         let is_coding = !name.is_empty() && (name == b"*" || is_field_name(name));
         (is_coding && parts.next().is_none()).then_some(Coding { name, weight })
     }
-}
-
-/// `q=0.5`, in thousandths (RFC 9110, section 12.4.2).
-fn weight(parameter: &[u8]) -> Option<u16> {
-    let [b'q' | b'Q', b'=', whole @ (b'0' | b'1'), fraction @ ..] = parameter else { return None };
-    let digits = match fraction {
-        [] => fraction,
-        [b'.', digits @ ..] if digits.len() <= 3 => digits,
-        _ => return None,
-    };
-    let mut weight = u16::from(whole - b'0');
-    for place in 0..3 {
-        let digit = digits.get(place).unwrap_or(&b'0');
-        weight = weight * 10 + u16::from(digit.is_ascii_digit().then(|| digit - b'0')?);
-    }
-    (weight <= 1000).then_some(weight)
 }
 
 #[cfg(test)]

@@ -43,6 +43,23 @@ pub fn has_token(value: &[u8], token: &[u8]) -> bool {
     tokens(value).any(|element| element.eq_ignore_ascii_case(token))
 }
 
+/// The weight that a parameter gives, `q=0.5`, in thousandths (RFC 9110, section 12.4.2); none if it is malformed, or
+/// another parameter.
+pub fn weight(parameter: &[u8]) -> Option<u16> {
+    let [b'q' | b'Q', b'=', whole @ (b'0' | b'1'), fraction @ ..] = parameter else { return None };
+    let digits = match fraction {
+        [] => fraction,
+        [b'.', digits @ ..] if digits.len() <= 3 => digits,
+        _ => return None,
+    };
+    let mut weight = u16::from(whole - b'0');
+    for place in 0..3 {
+        let digit = digits.get(place).unwrap_or(&b'0');
+        weight = weight * 10 + u16::from(digit.is_ascii_digit().then(|| digit - b'0')?);
+    }
+    (weight <= 1000).then_some(weight)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
