@@ -95,8 +95,8 @@ def main():
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--ringway", required=True, metavar="PATH", help="a built binary")
-    parser.add_argument("--origin", required=True, metavar="PATH", help="the built example `origin`")
+    parser.add_argument("--ringway", required=True, type=os.path.abspath, metavar="PATH", help="a built binary")
+    parser.add_argument("--origin", required=True, type=os.path.abspath, metavar="PATH", help="the built example `origin`")
     parser.add_argument("--seconds", type=int, default=8, help="of each phase; default: 8")
     parser.add_argument("--slow", type=int, default=4000, help="connections of the slowloris; default: 4000")
     parser.add_argument("--flood", type=int, default=4000, help="new connections a second, at most; default: 4000")
