@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::Host;
 use super::clients::ClientLimits;
+use super::network::network;
 use super::traffic::Traffic;
 use crate::http::authority;
 use crate::limits::ListenerLimits;
@@ -111,12 +112,4 @@ impl FromStr for TrustedPeer {
             text => network(text).map(TrustedPeer::Network),
         }
     }
-}
-
-/// A network, or an address as the network that has no other.
-pub(super) fn network(text: &str) -> Result<IpNet, String> {
-    let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-    text.parse::<IpNet>()
-        .or_else(|_| address())
-        .map_err(|_| format!("{text:?} is no network; networks are written like 10.0.0.0/8 or 2001:db8::/32"))
 }

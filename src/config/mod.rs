@@ -16,6 +16,7 @@ pub mod keys;
 mod listener;
 pub mod matching;
 mod name_server;
+pub mod network;
 mod options;
 mod origin;
 pub mod passwords;

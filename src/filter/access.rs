@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixSet;
 
-use crate::config::security::{self, Clients};
+use crate::config::network;
+use crate::config::security::Clients;
 
 /// Networks, found by an address within them.
 #[derive(Clone, Debug, Default)]
@@ -56,12 +57,12 @@ impl Networks {
         set
     }
 
-    /// Reads a file: see [`security::networks`].
+    /// Reads a file: see [`network::networks`].
     ///
     /// # Errors
     /// What is wrong with it, with the line.
     pub fn read(text: &str) -> Result<Networks, String> {
-        security::networks(text).map(Networks::new)
+        network::networks(text).map(Networks::new)
     }
 
     /// How many there are.
@@ -179,6 +180,14 @@ mod tests {
     }
 
     #[test]
+    fn a_network_of_ipv6_means_nobody_of_ipv4() {
+        for v6 in ["::/0", "::/80", "::fffe:0:0/95"] {
+            assert!(decide(&[], &[v6], address("::ffff:255.255.255.255")), "{v6}");
+            assert!(!decide(&[v6], &[], address("255.255.255.255")), "{v6}");
+        }
+    }
+
+    #[test]
     fn whoever_cannot_be_told_is_refused() {
         for (allow, deny) in
             [(&["all"][..], &[][..]), (&[], &["10.0.0.0/8"]), (&["all", "unix"], &["10.0.0.1"])]
@@ -210,6 +219,8 @@ mod tests {
     }
 
     fn naive(networks: &[IpNet], address: IpAddr) -> Closeness {
+        // `::/80` ends with an address that stands for one of IPv4.
+        let address = address.to_canonical();
         let fitting = networks.iter().filter(|network| network.contains(&address));
         fitting.map(|network| network.prefix_len()).max()
     }

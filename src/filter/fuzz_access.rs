@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::access::{Asker, Networks};
 use super::cors::{self, Cors, Preflight};
 use crate::config::browsers::{CorsSettings, Origins};
-use crate::config::security;
+use crate::config::network;
 use crate::http::{FieldLine, Fields, Method, Name, Span};
 
 /// Field lines, made up.
@@ -41,7 +41,7 @@ impl Request {
 /// A list of networks: what is read of it is found as a search through all of it finds it.
 pub fn networks(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let Ok(all) = security::networks(text) else { return };
+    let Ok(all) = network::networks(text) else { return };
     let set = Networks::new(all.iter().copied());
     for network in all.iter().take(64) {
         for address in [network.addr(), network.broadcast(), IpAddr::from([127, 0, 0, 1])] {

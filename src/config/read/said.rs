@@ -316,7 +316,7 @@ forms! {
     /// What an expression finds in a path.
     PathRegex(PathPattern) = Kind::Regex("^/v(?<version>[0-9]+)/"), PathPattern::regex;
     /// A network of clients.
-    Network(IpNet) = Kind::Text("10.0.0.0/8"), crate::config::listener::network;
+    Network(IpNet) = Kind::Text("10.0.0.0/8"), crate::config::network::network;
     /// A content with variables in it.
     Content(Template) = Kind::Template("ok\n"), Template::for_content;
     /// A share, in parts of ten thousand.

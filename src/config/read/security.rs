@@ -9,9 +9,10 @@ use ipnet::IpNet;
 
 use super::Known;
 use super::said_security::{AccessTable, ClientsSaid, RequestLimitsTable, SecuritySaid};
+use crate::config::network::networks;
 use crate::config::problem::{Problem, quoted};
 use crate::config::quantity::Size;
-use crate::config::security::{Access, Clients, Entry, NetworkFile, RequestLimits, Security, networks};
+use crate::config::security::{Access, Clients, Entry, NetworkFile, RequestLimits, Security};
 use crate::config::source;
 use crate::config::table::{At, Said};
 use crate::http::fields::is_token;
