@@ -6,13 +6,14 @@
 //!     └──give up────┘
 //! ```
 //!
-//! Whoever serves the content makes them; one at a time, over all cores. A validation brings a new head for the same
-//! content, so that they stay.
+//! Whoever serves the content makes them; one at a time, over all cores. Others may wait until that has come to an end,
+//! whatever end it is. A validation brings a new head for the same content, so that they stay.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::{ArcSwapOption, Guard};
+use tokio::sync::Notify;
 
 use super::stored::Body;
 use crate::http::coding::Coding;
@@ -27,9 +28,14 @@ const AGAIN: u8 = 3;
 const SETTLED: u8 = 4;
 const REFUSED: u8 = 5;
 
-/// The forms of one content, by the place of their coding.
+/// The forms of one content.
 #[derive(Debug, Default)]
-pub struct Forms([Form; Coding::COUNT]);
+pub struct Forms {
+    /// By the place of their coding.
+    forms: [Form; Coding::COUNT],
+    /// Told when a claim to any of them ends; there before the first one begins.
+    ended: OnceLock<Box<Notify>>,
+}
 
 /// Content in one coding.
 #[derive(Debug, Default)]
@@ -43,7 +49,19 @@ pub struct Form {
 impl Forms {
     /// The form in that coding.
     pub fn of(&self, coding: Coding) -> &Form {
-        &self.0[coding.place()]
+        &self.forms[coding.place()]
+    }
+
+    /// Waits until nobody makes the form in that coding for the first time; at once if nobody does. On whatever core.
+    pub async fn settled(&self, coding: Coding) {
+        while let Some(ended) = self.ended.get() {
+            // Whoever ends after this is heard, and whoever ended before has changed the phase before.
+            let heard = ended.notified();
+            if !self.of(coding).is_being_made() {
+                return;
+            }
+            heard.await;
+        }
     }
 }
 
@@ -57,6 +75,11 @@ impl Form {
     /// Whether it is known that there is nothing to win.
     pub fn is_refused(&self) -> bool {
         self.phase.load(Ordering::Relaxed) == REFUSED
+    }
+
+    /// Whether somebody makes it for the first time.
+    pub fn is_being_made(&self) -> bool {
+        self.phase.load(Ordering::Acquire) == MAKING
     }
 
     /// Says whether one more use makes it worth while to make it again, harder. Only until then are uses counted, for
@@ -88,7 +111,10 @@ impl Claim {
         let form = of.forms().of(coding);
         let is_free = form.phase.load(Ordering::Relaxed) == FREE
             && form.count.fetch_add(1, Ordering::Relaxed).is_multiple_of(TRIES_APART)
-            && form.moves(FREE, MAKING);
+            && {
+                of.forms().ended.get_or_init(Box::default);
+                form.moves(FREE, MAKING)
+            };
         is_free.then(|| Claim { of: of.clone(), coding, back: FREE })
     }
 
@@ -103,10 +129,15 @@ impl Claim {
         self.back = KEPT;
     }
 
-    /// Keeps the right for later, without the content: it may go before.
+    /// Keeps the right for later, without the content: it may go before. For [`Claim::again`].
     pub fn later(mut self) -> Waiting {
         self.back = AGAIN;
         Waiting { of: Arc::downgrade(&self.of), coding: self.coding }
+    }
+
+    /// Whether nobody else has the content any more, so that nobody will ever want what is made of it.
+    pub fn is_void(&self) -> bool {
+        Arc::strong_count(&self.of) == 1
     }
 
     /// The content that it is made of.
@@ -139,7 +170,8 @@ impl Claim {
     }
 }
 
-/// A claim that follows from [`Form::used`], of content that may be gone when its time comes.
+/// A claim that follows from [`Form::used`], of content that may be gone when its time comes. Dropped, it is
+/// [put off](Claim::put_off).
 #[derive(Debug)]
 pub struct Waiting {
     of: Weak<Body>,
@@ -148,14 +180,27 @@ pub struct Waiting {
 
 impl Waiting {
     /// The claim, if the content is still there.
-    pub fn begin(&self) -> Option<Claim> {
-        self.of.upgrade().map(|of| Claim::again(&of, self.coding))
+    pub fn begin(mut self) -> Option<Claim> {
+        let of = std::mem::take(&mut self.of);
+        of.upgrade().map(|of| Claim::again(&of, self.coding))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(of) = self.of.upgrade() {
+            Claim::again(&of, self.coding).put_off();
+        }
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.of.forms().of(self.coding).phase.store(self.back, Ordering::Release);
+        let forms = self.of.forms();
+        forms.of(self.coding).phase.store(self.back, Ordering::Release);
+        if let Some(ended) = forms.ended.get() {
+            ended.notify_waiters();
+        }
     }
 }
 
@@ -236,10 +281,75 @@ mod tests {
         assert!((0..20).all(|_| !form.used(10)), "it waits");
         drop(waiting.begin().unwrap());
         assert!((0..20).all(|_| !form.used(10)), "it was tried");
+        drop(Claim::again(&of, Coding::Gzip).later());
+        assert_eq!((0..20).position(|_| form.used(10)), Some(10), "what never began is put off");
         let waiting = Claim::again(&of, Coding::Gzip).later();
         drop(of);
         assert_eq!(ledger.held(), 0);
         assert!(waiting.begin().is_none());
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().build().unwrap()
+    }
+
+    #[test]
+    fn whoever_waits_is_told_however_it_ends_and_waits_for_no_other() {
+        let ledger = Ledger::new(1 << 20);
+        let ends: [fn(Claim, Arc<Body>); 3] = [
+            |claim, shorter| assert!(claim.keep(shorter)),
+            |claim, _| {
+                let same = claim.of().clone();
+                assert!(!claim.keep(same));
+            },
+            |claim, _| drop(claim),
+        ];
+        for end in ends {
+            let of = body(&ledger, 1000);
+            let form = of.forms().of(Coding::Gzip);
+            runtime().block_on(of.forms().settled(Coding::Gzip));
+            let other = Claim::first(&of, Coding::Zstd).unwrap();
+            let claim = Claim::first(&of, Coding::Gzip).unwrap();
+            assert!(form.is_being_made() && !claim.is_void());
+            let task = &mut std::task::Context::from_waker(std::task::Waker::noop());
+            let mut waits = std::pin::pin!(of.forms().settled(Coding::Gzip));
+            assert!(waits.as_mut().poll(task).is_pending());
+            drop(other);
+            assert!(waits.as_mut().poll(task).is_pending(), "another form is none of its business");
+            end(claim, body(&ledger, 100));
+            assert!(waits.as_mut().poll(task).is_ready() && !form.is_being_made());
+            runtime().block_on(of.forms().settled(Coding::Gzip));
+        }
+    }
+
+    #[test]
+    fn nobody_makes_what_nobody_can_want() {
+        let ledger = Ledger::new(1 << 20);
+        let of = body(&ledger, 1000);
+        let claim = Claim::first(&of, Coding::Gzip).unwrap();
+        drop(of);
+        assert!(claim.is_void());
+        drop(claim);
+        assert_eq!(ledger.held(), 0);
+    }
+
+    #[test]
+    fn many_threads_that_wait_all_come_back() {
+        let ledger = Ledger::new(1 << 20);
+        for _ in 0..200 {
+            let of = body(&ledger, 1000);
+            let claim = Claim::first(&of, Coding::Gzip).unwrap();
+            std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        runtime().block_on(of.forms().settled(Coding::Gzip));
+                        assert!(of.forms().of(Coding::Gzip).get().is_some());
+                    });
+                }
+                std::thread::yield_now();
+                claim.keep(body(&ledger, 10));
+            });
+        }
     }
 
     #[test]

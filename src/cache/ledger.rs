@@ -58,6 +58,11 @@ impl Ledger {
         self.beside().checked_add(bytes).is_some_and(|sum| sum <= self.beside_max())
     }
 
+    /// The same without anybody making room.
+    pub fn has_room_now_beside(&self, bytes: usize) -> bool {
+        self.has_room_beside(bytes) && self.held().checked_add(bytes).is_some_and(|sum| sum <= self.bytes_max)
+    }
+
     /// How many bytes are held beside stored responses.
     pub fn beside(&self) -> usize {
         self.beside.load(Ordering::Relaxed)
@@ -142,6 +147,7 @@ mod tests {
         assert_eq!((ledger.held(), ledger.beside()), (20, 20));
         let all = ledger.reserve(80).unwrap();
         assert!(ledger.reserve_beside(1).is_none(), "nothing gets past the bound of all");
+        assert!(ledger.has_room_beside(5) && !ledger.has_room_now_beside(1));
         assert_eq!((ledger.held(), ledger.beside()), (100, 20));
         drop(beside);
         assert_eq!((ledger.held(), ledger.beside()), (80, 0));

@@ -10,7 +10,11 @@ pub struct Whole {
 }
 
 impl Whole {
-    /// For a level from 1 to 9, as streams have it.
+    /// The level beyond those of streams: it makes 4 % less of content than 9 does, in four to eight times the time. What
+    /// the library has beyond makes hardly less.
+    pub const HARDEST: u8 = 10;
+
+    /// For a level from 1 to 9, as streams have it, or [the hardest](Whole::HARDEST).
     pub fn new(level: u8) -> Whole {
         // The level that makes it no longer than the stream's does, and takes the least time.
         let own = match level {
@@ -20,7 +24,8 @@ impl Whole {
             6 => 5,
             7 => 6,
             8 => 7,
-            _ => 9,
+            9 => 8,
+            _ => 10,
         };
         Whole { level, compressor: Compressor::new(CompressionLvl::new(own).unwrap_or_default()) }
     }
@@ -70,7 +75,7 @@ mod tests {
         fn an_independent_decoder_gets_back_whatever_went_in(
             contents in proptest::collection::vec(
                 proptest::collection::vec(prop_oneof![3 => Just(b'a'), 1 => any::<u8>()], 0..20_000), 1..4),
-            level in 1_u8..=9,
+            level in 1_u8..=Whole::HARDEST,
         ) {
             // The same memory serves one after the other.
             let mut whole = Whole::new(level);
