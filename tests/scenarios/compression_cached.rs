@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::support::cache::{bare, cache_number, fresh_with, has_condition, page, purge};
 use crate::support::coded::{coding_count, route, taking, words};
+use crate::support::live::Live;
 use crate::support::{Driver, Origin, Proxy, Setup, assert_same, eventually, get, get_with, on_each_driver};
 
 const HTML: &str = "Content-Type: text/html\r\nETag: \"a\"\r\n";
@@ -64,6 +65,84 @@ fn long_content_is_compressed_as_it_goes_until_its_form_is_there() {
             assert_eq!(coding_count(&proxy, "compressed_hits"), hits + 1);
         }
         assert_eq!(origin.requests().len(), 1);
+    });
+}
+
+#[test]
+fn gzip_of_up_to_128_kib_is_made_at_once_for_its_first_hit() {
+    on_each_driver(|driver| {
+        let origin = of_any_size();
+        let proxy = start(driver, 1, &origin, "compress = true");
+        for length in [512, 9000, 40_000, 100_000, 128 * 1024] {
+            let target = format!("/{length}");
+            proxy.ask(get(&target));
+            let response = proxy.ask(taking(&target, "gzip"));
+            assert_eq!((response.coding(), response.x_cache()), ("gzip", "HIT"));
+            assert_eq!(response.field("Content-Length").unwrap(), response.body().len().to_string());
+            assert_same(&response.plain(), &words(length));
+        }
+        let counts =
+            ["compressed_kept", "compressed_hits", "compressed"].map(|name| coding_count(&proxy, name));
+        assert_eq!(counts, [5, 5, 0], "nothing was compressed on the way");
+    });
+}
+
+#[test]
+fn whoever_asks_while_a_form_is_made_waits_for_it_on_whatever_core() {
+    on_each_driver(|driver| {
+        let origin = of_any_size();
+        let proxy = start(driver, 2, &origin, "compress = true");
+        let mut clients: Vec<_> = (0..20).map(|_| proxy.client()).collect();
+        let others = || ["compressed", "compression_skipped"].map(|name| coding_count(&proxy, name));
+        let mut length = 70_000;
+        // It takes less than a moment where the cores are not kept from it.
+        eventually("all of a crowd wait for one form", || {
+            length += 1;
+            let (target, before, kept) =
+                (format!("/{length}"), others(), coding_count(&proxy, "compressed_kept"));
+            proxy.ask(get(&target));
+            clients.iter_mut().for_each(|client| client.send(taking(&target, "zstd")));
+            for client in &mut clients {
+                assert_same(&client.response().plain(), &words(length));
+            }
+            before == others() && coding_count(&proxy, "compressed_kept") == kept + 1
+        });
+    });
+}
+
+#[test]
+fn forms_outlive_a_reload_and_are_served_where_they_are_wanted() {
+    on_each_driver(|driver| {
+        let origin = of_any_size();
+        let saying = |lines: &str| route(&origin, lines);
+        let proxy = Live::start(driver, 1, &saying("compress = { gzip-level = 1, harder-after = 0 }"));
+        proxy.ask(get("/9000"));
+        let kept = proxy.ask(taking("/9000", "gzip")).body().to_vec();
+        proxy.apply(&saying("compress = false"));
+        let plain = proxy.ask(taking("/9000", "gzip"));
+        assert_eq!((plain.coding(), plain.field("ETag"), plain.x_cache()), ("", Some("\"a\""), "HIT"));
+        assert_same(plain.body(), &words(9000));
+        proxy.apply(&saying("compress = { coding = ['br', 'gzip'], gzip-level = 9, harder-after = 0 }"));
+        assert_same(proxy.ask(taking("/9000", "gzip")).body(), &kept);
+        assert_same(&proxy.ask(taking("/9000", "br")).plain(), &words(9000));
+        assert_eq!((coding_count(&proxy, "compressed_kept"), origin.requests().len()), (2, 1));
+        proxy.apply(&saying("compress = { coding = ['br'] }"));
+        assert_eq!(proxy.ask(taking("/9000", "gzip")).coding(), "");
+    });
+}
+
+#[test]
+fn a_thread_that_compresses_keeps_nobody_from_leaving() {
+    on_each_driver(|driver| {
+        let origin = of_any_size();
+        let text = route(&origin, "compress = { coding = ['br'], br-level = 0, harder-after = 1 }");
+        let proxy = Live::start(driver, 1, &text);
+        proxy.ask(get("/1000000"));
+        eventually("the form is there", || {
+            proxy.ask(taking("/1000000", "br"));
+            coding_count(&proxy, "compressed_hits") > 3
+        });
+        proxy.end();
     });
 }
 
@@ -172,15 +251,21 @@ fn forms_stay_within_the_bound_of_the_cache() {
 #[test]
 fn what_does_not_become_shorter_goes_out_as_it_is() {
     on_each_driver(|driver| {
-        let origin = Origin::replying(|_| fresh_with(HTML, crate::support::noise(9000, 9)));
+        let noise = |length| crate::support::noise(length, 9);
+        let origin =
+            Origin::replying(move |request| fresh_with(HTML, noise(request.target()[1..].parse().unwrap())));
         let proxy = start(driver, 1, &origin, "compress = true");
-        proxy.ask(taking("/", "gzip"));
-        for _ in 0..3 {
-            proxy.ask(taking("/", "gzip"));
+        for (length, coding) in [(9000, "gzip"), (9000, "br"), (100_000, "gzip"), (100_000, "zstd")] {
+            let target = format!("/{length}");
+            eventually("it is known", || proxy.ask(taking(&target, coding)).coding().is_empty());
+            let response = proxy.ask(taking(&target, coding));
+            assert_eq!((response.coding(), response.field("Vary")), ("", Some("Accept-Encoding")));
+            assert_eq!(response.field("ETag"), Some("\"a\""));
+            assert_same(response.body(), &noise(length));
+            let fields = format!("Accept-Encoding: {coding}\r\nIf-None-Match: \"a\"\r\n");
+            let response = proxy.ask(get_with(&target, &fields));
+            assert_eq!((response.status(), response.field("ETag")), (304, Some("\"a\"")));
         }
-        let response = proxy.ask(taking("/", "gzip"));
-        assert_eq!((response.coding(), response.field("Vary")), ("", Some("Accept-Encoding")));
-        assert_same(response.body(), &crate::support::noise(9000, 9));
         assert_eq!(coding_count(&proxy, "compressed_kept"), 0);
     });
 }

@@ -31,7 +31,7 @@ use crate::http::coding::Coding;
 use crate::http::{Fields, Method, Name, date};
 
 pub(in crate::proxy) use self::harder::Harder;
-pub(in crate::proxy) use self::keep::{INLINE_BYTES_MAX, make, make_at_once};
+pub(in crate::proxy) use self::keep::{is_worth_waiting, provide, wait};
 pub(in crate::proxy) use self::pool::{Coder, Coders};
 pub(in crate::proxy) use self::recode::Came;
 pub(in crate::proxy) use self::stream::{Stream, Turn};

@@ -219,7 +219,10 @@ impl Drop for Coder {
         let held = &self.pool.held[self.share as usize];
         held.set(held.get() - self.cost);
         self.pool.counted.fetch_sub(self.cost, Ordering::Relaxed);
-        if let Some(Transform::Encode(encoder)) = self.transform.take() {
+        // What a panic left behind is nothing to begin again with.
+        if let Some(Transform::Encode(encoder)) = self.transform.take()
+            && !std::thread::panicking()
+        {
             self.pool.keep(encoder);
         }
     }

@@ -22,7 +22,7 @@ use crate::http::coding::Coding;
 use crate::http::{Method, Name, Version};
 use crate::net::Buffer;
 use crate::proxy::coding::{
-    Coder, INLINE_BYTES_MAX, Stream, Turn, edit_head, make, make_at_once, resumes_by_date,
+    Coder, Stream, Turn, edit_head, is_worth_waiting, provide, resumes_by_date, wait,
 };
 use crate::proxy::exchange::Then;
 use crate::proxy::task::{self, Place};
@@ -35,9 +35,15 @@ impl Serving<'_> {
             return self.stored(head, body, part).await;
         }
         self.way = self.way(head, Some(body.length()), &mut part);
+        let is_modified = !matches!(part, Part::NotModified);
         let coding = match self.way {
-            _ if matches!(part, Part::NotModified) => None,
-            Way::Encode(coding) if self.provide(body, coding) => Some(coding),
+            // It is, and was, the content as it is that goes out.
+            Way::Encode(coding) if body.forms().of(coding).is_refused() => {
+                self.way = Way::Varied;
+                None
+            }
+            _ if !is_modified => None,
+            Way::Encode(coding) if self.has_form(body, coding).await => Some(coding),
             Way::Encode(_) => {
                 self.way = Way::Varied;
                 None
@@ -132,9 +138,9 @@ impl Serving<'_> {
         edit_head(self.core, way, (Method::Get, self.request), out);
     }
 
-    /// Has the content be there in that coding, if it is to be kept. Says whether it is worth while to compress it at
-    /// all.
-    pub(super) fn provide(&self, body: &Arc<Body>, coding: Coding) -> bool {
+    /// Has the content be there in that coding, if it is to be kept and that takes no more than a moment. Says whether
+    /// it is worth while to compress it at all.
+    async fn has_form(&self, body: &Arc<Body>, coding: Coding) -> bool {
         let Some(rules) = self.terms.coding() else { return false };
         let form = body.forms().of(coding);
         if form.get().is_some() {
@@ -145,22 +151,11 @@ impl Serving<'_> {
             }
             return true;
         }
-        if form.is_refused() {
-            return false;
-        }
-        if self.asked.method != Method::Get {
-            return true;
-        }
-        let effort = rules.effort(coding);
-        let [_, keeping] = &self.core.compressing;
-        if body.length() <= INLINE_BYTES_MAX {
-            if let Some(claim) = Claim::first(body, coding) {
-                make_at_once(self.core, claim, effort);
+        if self.asked.method == Method::Get {
+            provide(self.core, body, coding, rules.effort(coding));
+            if is_worth_waiting(body, coding) {
+                Box::pin(wait(body, coding)).await;
             }
-        } else if let Some(place) = keeping.take(self.core.deadlines.now())
-            && let Some(claim) = Claim::first(body, coding)
-        {
-            task::spawn(self.core, make(self.core.clone(), (claim, place), effort));
         }
         !form.is_refused()
     }
