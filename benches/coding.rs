@@ -9,10 +9,11 @@ use ringway::content::coding::accept::Accepts;
 use ringway::content::coding::decoder::Decoder;
 use ringway::content::coding::encoder::{Effort, Encoder, Flow, WINDOW_BITS};
 use ringway::content::coding::head::{Form, Length, rewrite};
+use ringway::content::coding::whole::Whole;
 use ringway::http::coding::Coding;
 use ringway::limits::KIB;
 
-criterion_group!(benches, encode, decode, negotiate);
+criterion_group!(benches, encode, encode_whole, decode, negotiate);
 criterion_main!(benches);
 
 /// How much content there is.
@@ -21,7 +22,7 @@ const CONTENT_BYTES: usize = 64 * KIB;
 const WINDOW_BYTES: usize = 32 * KIB;
 
 const LEVELS: [(Coding, &[u8]); Coding::COUNT] =
-    [(Coding::Gzip, &[1, 2, 3, 6]), (Coding::Brotli, &[1, 4, 5]), (Coding::Zstd, &[1, 3, 6])];
+    [(Coding::Gzip, &[1, 2, 3, 6, 9]), (Coding::Brotli, &[1, 4, 5]), (Coding::Zstd, &[1, 3, 6])];
 
 /// Something like a page: tags that come again, words, and numbers.
 fn page() -> Vec<u8> {
@@ -71,6 +72,21 @@ fn encoded(encoder: &mut Encoder, content: &[u8], out: &mut [u8]) -> usize {
         made += encoder.step(piece, &mut out[made..], Flow::More).unwrap().produced;
     }
     made + encoder.step(b"", &mut out[made..], Flow::Finish).unwrap().produced
+}
+
+/// The same as a whole, beside `gzip` in the group above.
+fn encode_whole(criterion: &mut Criterion) {
+    let (page, mut out) = (page(), vec![0; 2 * CONTENT_BYTES]);
+    let mut group = criterion.benchmark_group("encode_64_KiB");
+    group.throughput(Throughput::Bytes(CONTENT_BYTES as u64));
+    for level in [1, 2, 3, 6, 9, Whole::HARDEST] {
+        let mut whole = Whole::new(level);
+        let made = whole.make(&page, &mut out).unwrap();
+        let name = format!("whole_{level}_to_{}%", made * 100 / CONTENT_BYTES);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| whole.make(black_box(&page), &mut out));
+        });
+    }
 }
 
 fn decode(criterion: &mut Criterion) {
