@@ -293,6 +293,33 @@ pub fn drop_connection_options(head: &[u8], lines: &mut [FieldLine]) {
     }
 }
 
+/// A field line in a text that the proxy wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct Written<'a> {
+    /// Which field it is.
+    pub known: Name,
+    /// Its name.
+    pub name: &'a [u8],
+    /// Its value, without the white space around it.
+    pub value: &'a [u8],
+    /// All of it, with its end.
+    pub line: &'a [u8],
+}
+
+/// The field lines of a head that was written, the status line aside.
+pub fn written_head(head: &[u8]) -> impl Iterator<Item = Written<'_>> {
+    written_lines(memchr::memchr(b'\n', head).map_or(&b""[..], |end| &head[end + 1..]))
+}
+
+/// The same of lines that no status line stands in front of.
+pub fn written_lines(text: &[u8]) -> impl Iterator<Item = Written<'_>> {
+    text.split_inclusive(|&byte| byte == b'\n').map_while(|line| {
+        let at = memchr::memchr(b':', line)?;
+        let (name, value) = (&line[..at], line[at + 1..].trim_ascii());
+        Some(Written { known: Name::recognise(name), name, value, line })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
