@@ -87,6 +87,9 @@ fn a_validation_is_weak_where_the_client_asked_by_the_weak_tag() {
 fn a_304_names_no_coding() {
     let none = std::iter::empty;
     assert_eq!(Form::of(Way::Encode(Coding::Brotli), 304, None, none()), Some(Form::Changed(None)));
-    assert_eq!(Form::of(Way::Encode(Coding::Brotli), 200, None, none()), Some(Form::Changed(Some(Coding::Brotli))));
+    assert_eq!(
+        Form::of(Way::Encode(Coding::Brotli), 200, None, none()),
+        Some(Form::Changed(Some(Coding::Brotli)))
+    );
     assert_eq!(Form::of(Way::Decode(Coding::Brotli), 200, None, none()), Some(Form::Changed(None)));
 }
