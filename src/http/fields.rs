@@ -204,9 +204,31 @@ impl Name {
 
 /// Whether `name` is a token, as every field name is (RFC 9110, section 5.6.2).
 pub fn is_token(name: &[u8]) -> bool {
-    let is_token_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    !name.is_empty() && name.iter().all(is_token_byte)
+    !name.is_empty() && name.iter().all(|&byte| is_token_byte(byte))
 }
+
+/// Whether a byte may stand in a token (RFC 9110, section 5.6.2).
+pub const fn is_token_byte(byte: u8) -> bool {
+    TOKEN_BYTES[byte as usize]
+}
+
+const TOKEN_BYTES: [bool; 256] = {
+    let mut may_stand = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::cast_possible_truncation, reason = "it is below 256")]
+        let is_of_words = (byte as u8).is_ascii_alphanumeric();
+        may_stand[byte] = is_of_words;
+        byte += 1;
+    }
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut at = 0;
+    while at < others.len() {
+        may_stand[others[at] as usize] = true;
+        at += 1;
+    }
+    may_stand
+};
 
 /// One field line: where its name and its value lie in the head.
 #[derive(Clone, Copy, Debug)]
