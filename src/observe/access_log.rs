@@ -240,6 +240,10 @@ fn string(out: &mut Vec<u8>, text: &[u8]) {
 /// none of them, and are copied as they are.
 fn escape_as(out: &mut Vec<u8>, text: &[u8], start: &[u8]) {
     let is_special = |byte: &u8| !matches!(byte, 0x20..=0x7e) || matches!(byte, b'"' | b'\\');
+    // Without a way out in the middle, many bytes are compared at once.
+    if !text.iter().fold(false, |any, byte| any | is_special(byte)) {
+        return out.extend_from_slice(text);
+    }
     let mut rest = text;
     while let Some(at) = rest.iter().position(is_special) {
         out.extend_from_slice(&rest[..at]);
