@@ -8,7 +8,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringway::content::coding::accept::Accepts;
 use ringway::content::coding::decoder::Decoder;
 use ringway::content::coding::encoder::{Effort, Encoder, Flow, WINDOW_BITS};
-use ringway::content::coding::head::{Form, Length, rewrite};
+use ringway::content::coding::head::{Form, rewrite};
 use ringway::content::coding::whole::Whole;
 use ringway::http::coding::Coding;
 use ringway::limits::KIB;
@@ -120,7 +120,7 @@ fn negotiate(criterion: &mut Criterion) {
     criterion.bench_function("rewrite_a_head", |bencher| {
         bencher.iter(|| {
             out.clear();
-            rewrite(&mut out, black_box(head), Form::Changed(Some(Coding::Gzip)), Length::Holds);
+            rewrite(&mut out, black_box(head), Form::Changed(Some(Coding::Gzip)));
             out.len()
         });
     });

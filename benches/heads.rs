@@ -16,6 +16,7 @@ use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterio
 use monoio::io::PrefixedReadIo;
 use monoio::io::stream::Stream;
 use monoio_http::h1::codec::decoder::{RequestDecoder, ResponseDecoder};
+use ringway::h1::amend::AsItCame;
 use ringway::h1::encode::{self, Persistence, RequestEdits, ResponseBody, ResponseEdits};
 use ringway::h1::{BodyLength, HeadScanner, framing, request, response};
 use ringway::http::fields::drop_connection_options;
@@ -200,11 +201,20 @@ fn encoded_heads(criterion: &mut Criterion) {
             takes_trailers: false,
             max_forwards: None,
             conditions: None,
+            identity: false,
+            whole: false,
         };
         group_of(criterion, "encode", bytes.len()).bench_function(format!("request/{name}"), |bencher| {
             bencher.iter(|| {
                 out.clear();
-                encode::request(&mut out, black_box(bytes), &head, Fields::new(bytes, &lines), &edits);
+                encode::request(
+                    &mut out,
+                    black_box(bytes),
+                    &head,
+                    Fields::new(bytes, &lines),
+                    &edits,
+                    &mut AsItCame,
+                );
                 black_box(out.len())
             });
         });
@@ -225,7 +235,14 @@ fn encoded_heads(criterion: &mut Criterion) {
         group_of(criterion, "encode", bytes.len()).bench_function(format!("response/{name}"), |bencher| {
             bencher.iter(|| {
                 out.clear();
-                encode::response(&mut out, black_box(bytes), &head, Fields::new(bytes, &lines), &edits);
+                encode::response(
+                    &mut out,
+                    black_box(bytes),
+                    &head,
+                    Fields::new(bytes, &lines),
+                    &edits,
+                    &mut AsItCame,
+                );
                 black_box(out.len())
             });
         });

@@ -68,12 +68,12 @@ impl Timing {
         received: Received,
         defaults: Defaults,
     ) -> Timing {
-        let received_ms = i64::try_from(received.received_ms).unwrap_or(i64::MAX);
-        let date_ms = fields
-            .first(Name::Date)
-            .and_then(date::parse)
-            .map_or(received_ms, |seconds| seconds.saturating_mul(1000));
-        let (lifetime_s, basis) = lifetime(status, directives, fields, date_ms, defaults);
+        Timing::with(Lifetime::of(status, directives, fields, received, defaults), fields, received)
+    }
+
+    /// The same, where the lifetime is known.
+    pub fn with(Lifetime { lifetime_s, basis }: Lifetime, fields: Fields<'_>, received: Received) -> Timing {
+        let date_ms = date_ms(fields, received);
         Timing {
             date_ms,
             corrected_initial_age_s: corrected_initial_age_s(fields, received, date_ms),
@@ -95,6 +95,37 @@ impl Timing {
         let signed = |seconds| i64::try_from(seconds).unwrap_or(i64::MAX);
         signed(self.lifetime_s) - signed(self.age_s(now_ms))
     }
+}
+
+/// For how long a response is fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// The freshness lifetime.
+    pub lifetime_s: u64,
+    /// Who says so.
+    pub basis: Basis,
+}
+
+impl Lifetime {
+    /// Reads it (section 4.2.1). Date is only looked at where it matters: most responses that are not stored say nothing
+    /// that would need it.
+    pub fn of(
+        status: u16,
+        directives: &ResponseDirectives,
+        fields: Fields<'_>,
+        received: Received,
+        defaults: Defaults,
+    ) -> Lifetime {
+        let (lifetime_s, basis) = lifetime(status, directives, fields, received, defaults);
+        Lifetime { lifetime_s, basis }
+    }
+}
+
+/// Date, or when the response came.
+fn date_ms(fields: Fields<'_>, received: Received) -> i64 {
+    let date = fields.first(Name::Date).and_then(date::parse);
+    let came = || i64::try_from(received.received_ms).unwrap_or(i64::MAX);
+    date.map_or_else(came, |seconds| seconds.saturating_mul(1000))
 }
 
 /// The more careful of the two ways of section 4.2.3: a cache on the way may have left Age out.
@@ -121,7 +152,7 @@ fn lifetime(
     status: u16,
     directives: &ResponseDirectives,
     fields: Fields<'_>,
-    date_ms: i64,
+    received: Received,
     defaults: Defaults,
 ) -> (u64, Basis) {
     if let Some(configured) = defaults.override_ttl_s.filter(|_| matches!(status, 200..=299)) {
@@ -130,7 +161,7 @@ fn lifetime(
     if let Some(stated) = directives.s_maxage.or(directives.max_age) {
         return (stated, Basis::Explicit);
     }
-    if let Some(expires_in) = expires_in_s(fields, date_ms).filter(|_| !directives.targeted) {
+    if let Some(expires_in) = expires_in_s(fields, received).filter(|_| !directives.targeted) {
         return (expires_in, Basis::Explicit);
     }
     if !is_heuristically_cacheable(status) && !directives.public {
@@ -140,13 +171,16 @@ fn lifetime(
         return (configured.min(DELTA_SECONDS_MAX), Basis::Configured);
     }
     let modified = fields.first(Name::LastModified).and_then(date::parse);
-    modified.map_or((0, Basis::None), |modified| (heuristic_s(modified, date_ms), Basis::Heuristic))
+    modified.map_or((0, Basis::None), |modified| {
+        (heuristic_s(modified, date_ms(fields, received)), Basis::Heuristic)
+    })
 }
 
 /// Expires less Date. Of several Expires lines the least counts, and what is no date has long expired
 /// (section 5.3).
-fn expires_in_s(fields: Fields<'_>, date_ms: i64) -> Option<u64> {
+fn expires_in_s(fields: Fields<'_>, received: Received) -> Option<u64> {
     let lifetime = |value| {
+        let date_ms = date_ms(fields, received);
         let expires_ms = date::parse(value)?.saturating_mul(1000);
         u64::try_from(expires_ms.saturating_sub(date_ms) / 1000).ok()
     };

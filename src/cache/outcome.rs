@@ -3,6 +3,8 @@
 
 use bytes::BufMut;
 
+use crate::http::fields::is_token_byte;
+
 /// What the cache did, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -148,7 +150,8 @@ pub fn write(out: &mut impl BufMut, name: &[u8], report: &Report, key: Option<&[
 }
 
 fn put_token_or_string(out: &mut impl BufMut, text: &[u8]) {
-    let is_tail = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(byte);
+    // RFC 9651, section 3.3.4.
+    let is_tail = |&byte: &u8| is_token_byte(byte) || matches!(byte, b':' | b'/');
     match text {
         [first, rest @ ..] if (first.is_ascii_alphabetic() || *first == b'*') && rest.iter().all(is_tail) => {
             out.put_slice(text);

@@ -2,7 +2,7 @@
 //! stored.
 
 use super::directives::{RequestDirectives, ResponseDirectives};
-use super::freshness::{Basis, Defaults, Received, Timing, is_heuristically_cacheable};
+use super::freshness::{Basis, Defaults, Lifetime, Received, Timing, is_heuristically_cacheable};
 use crate::http::{Fields, Method, Name, date, list};
 
 /// Whether the cache may have anything to do with a request.
@@ -141,11 +141,11 @@ pub fn storable(
     defaults: Defaults,
 ) -> Result<Storing, NotStored> {
     let directives = ResponseDirectives::of(fields);
-    let timing = Timing::of(status, &directives, fields, received, defaults);
-    let explicit = timing.basis == Basis::Explicit;
+    let lifetime = Lifetime::of(status, &directives, fields, received, defaults);
+    let explicit = lifetime.basis == Basis::Explicit;
     // Section 3.5.
     let for_authorized = directives.public || directives.must_revalidate || directives.s_maxage.is_some();
-    let storing = Storing { timing, directives, for_authorized, has_validator: has_validator(fields) };
+    let has_validator = has_validator(fields);
     let caching = Caching::of(status);
     Err(match () {
         () if asked.method != Method::Get => NotStored::Method,
@@ -163,8 +163,16 @@ pub fn storable(
             NotStored::SetCookie
         }
         () if fields.values(Name::Vary).any(|value| list::has_token(value, b"*")) => NotStored::VaryStar,
-        () if !is_of_use(&storing) => NotStored::NoFreshness,
-        () => return Ok(storing),
+        () if !may_be_of_use(has_validator, &directives, lifetime.lifetime_s > 0) => NotStored::NoFreshness,
+        () => {
+            let timing = Timing::with(lifetime, fields, received);
+            // It may have grown old on its way.
+            let is_fresh = timing.ttl_s(timing.received_ms) > 0;
+            if may_be_of_use(has_validator, &directives, is_fresh) {
+                return Ok(Storing { timing, directives, for_authorized, has_validator });
+            }
+            NotStored::NoFreshness
+        }
     })
 }
 
@@ -172,7 +180,7 @@ pub fn storable(
 /// everyone (RFC 9111, section 7.3).
 pub fn states_lifetime(status: u16, fields: Fields<'_>, received: Received) -> bool {
     let directives = ResponseDirectives::of(fields);
-    Timing::of(status, &directives, fields, received, Defaults::default()).basis == Basis::Explicit
+    Lifetime::of(status, &directives, fields, received, Defaults::default()).basis == Basis::Explicit
 }
 
 /// What is known of a status.
@@ -204,14 +212,12 @@ impl Caching {
 }
 
 /// Whether a stored response could be used for anything.
-fn is_of_use(storing: &Storing) -> bool {
-    let Storing { timing, directives, .. } = storing;
-    let fresh = timing.ttl_s(timing.received_ms) > 0;
+fn may_be_of_use(has_validator: bool, directives: &ResponseDirectives, is_fresh: bool) -> bool {
     let stale = may_be_stale(directives, true)
         && [directives.stale_while_revalidate, directives.stale_if_error]
             .iter()
             .any(|s| s.is_some_and(|s| s > 0));
-    storing.has_validator || !directives.no_cache && (fresh || stale)
+    has_validator || !directives.no_cache && (is_fresh || stale)
 }
 
 fn has_validator(fields: Fields<'_>) -> bool {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::http::fields::is_token_byte;
 use crate::http::{Fields, Name, list};
 
 /// The most names that a list may have. More than that, and no two requests are likely to match.
@@ -45,8 +46,7 @@ pub fn names(fields: Fields<'_>, out: &mut Vec<u8>) -> Result<(), Star> {
 
 /// `*` is a character of tokens, and so would be a name.
 fn is_field_name(name: &[u8]) -> bool {
-    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    name != b"*" && name.iter().all(is_token)
+    name != b"*" && name.iter().all(|&byte| is_token_byte(byte))
 }
 
 /// Fields that tell an origin about one client or one request: it answers to what the proxy wrote, which

@@ -1,10 +1,9 @@
 //! Heads on their way out (RFC 9112): written from spans plus edits, never passed on as raw bytes.
 //!
 //! What a message says about its connection is dropped and said anew; the other field lines are
-//! copied in their order.
+//! copied in their order, each by way of an [`Amend`].
 
-use bytes::BufMut;
-
+use super::amend::{Amend, write_line};
 use super::{BodyLength, RequestHead, ResponseHead};
 use crate::http::target::OriginForm;
 use crate::http::{Fields, Name, Version};
@@ -43,46 +42,59 @@ pub struct RequestEdits<'a> {
     /// The field lines that take the place of the client's conditions and range, for a request whose
     /// answer the cache wants whole; none leaves them as they are.
     pub conditions: Option<&'a [u8]>,
+    /// Whether the content is asked for without a coding, whatever the client takes.
+    pub identity: bool,
+    /// Whether it is asked for as a whole, whatever part the client wants.
+    pub whole: bool,
 }
 
 /// Writes a request head.
 pub fn request(
-    out: &mut impl BufMut,
+    out: &mut Vec<u8>,
     bytes: &[u8],
     head: &RequestHead,
     fields: Fields<'_>,
     edits: &RequestEdits<'_>,
+    amend: &mut impl Amend,
 ) {
     put(out, &[head.token.within(bytes), b" ", edits.target.prefix, edits.target.rest, b" HTTP/1.1\r\n"]);
-    put(out, &[b"Host: ", edits.host, b"\r\n"]);
+    amend.line(out, Name::Host, b"Host", edits.host);
     for (known, name, value) in fields.iter() {
-        let replaced = is_rewritten(known) || (known == Name::MaxForwards && edits.max_forwards.is_some());
-        let replaced = replaced || (edits.conditions.is_some() && is_condition(known));
+        let replaced = match known {
+            Name::MaxForwards => edits.max_forwards.is_some(),
+            Name::AcceptEncoding => edits.identity,
+            Name::Range | Name::IfRange if edits.whole => true,
+            known => is_rewritten(known) || (edits.conditions.is_some() && is_condition(known)),
+        };
         if known.is_hop_by_hop() || replaced || (known == Name::Other && Name::is_imitated_by(name)) {
             continue;
         }
         if !edits.trusted && (known == Name::Forwarded || Name::is_of_forwarding(name)) {
             continue;
         }
-        put(out, &[name, b": ", value, b"\r\n"]);
+        amend.line(out, known, name, value);
     }
-    out.put_slice(edits.conditions.unwrap_or_default());
+    out.extend_from_slice(edits.conditions.unwrap_or_default());
+    if edits.identity {
+        out.extend_from_slice(b"Accept-Encoding: identity\r\n");
+    }
     forwarded(out, fields, edits);
     put(out, &[b"Via: ", version_number(head.version), b" ", edits.via, b"\r\n"]);
     put(out, &[b"X-Request-Id: ", edits.request_id, b"\r\n"]);
     framing(out, edits.body);
     if edits.expects_continue {
-        out.put_slice(b"Expect: 100-continue\r\n");
+        out.extend_from_slice(b"Expect: 100-continue\r\n");
     }
     if let Some(hops) = edits.max_forwards {
         put(out, &[b"Max-Forwards: ", itoa::Buffer::new().format(hops).as_bytes(), b"\r\n"]);
     }
     match (edits.upgrade, edits.takes_trailers) {
         (Some(protocol), _) => put(out, &[b"Connection: upgrade\r\nUpgrade: ", protocol, b"\r\n"]),
-        (None, true) => out.put_slice(b"TE: trailers\r\nConnection: TE\r\n"),
+        (None, true) => out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n"),
         (None, false) => {}
     }
-    out.put_slice(b"\r\n");
+    amend.end(out);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Fields of a request that are written anew.
@@ -113,8 +125,8 @@ const fn is_condition(name: Name) -> bool {
     )
 }
 
-fn forwarded(out: &mut impl BufMut, fields: Fields<'_>, edits: &RequestEdits<'_>) {
-    out.put_slice(b"X-Forwarded-For: ");
+fn forwarded(out: &mut Vec<u8>, fields: Fields<'_>, edits: &RequestEdits<'_>) {
+    out.extend_from_slice(b"X-Forwarded-For: ");
     if edits.trusted {
         for earlier in fields.values(Name::XForwardedFor) {
             put(out, &[earlier, b", "]);
@@ -195,11 +207,12 @@ pub enum ResponseBody {
 
 /// Writes a response head.
 pub fn response(
-    out: &mut impl BufMut,
+    out: &mut Vec<u8>,
     bytes: &[u8],
     head: &ResponseHead,
     fields: Fields<'_>,
     edits: &ResponseEdits<'_>,
+    amend: &mut impl Amend,
 ) {
     status_line(out, head.status, head.phrase.within(bytes));
     let mut dated = false;
@@ -211,23 +224,24 @@ pub fn response(
             Name::Date => dated = true,
             _ => {}
         }
-        put(out, &[name, b": ", value, b"\r\n"]);
+        amend.line(out, known, name, value);
     }
     if !dated && head.status >= 200 {
-        put(out, &[b"Date: ", edits.date, b"\r\n"]);
+        amend.line(out, Name::Date, b"Date", edits.date);
     }
     put(out, &[b"Via: ", version_number(head.version), b" ", edits.via, b"\r\n"]);
-    out.put_slice(edits.report);
+    out.extend_from_slice(edits.report);
     content_framing(out, edits.body);
     match edits.upgrade {
         Some(protocol) => put(out, &[b"Connection: upgrade\r\nUpgrade: ", protocol, b"\r\n"]),
-        None => out.put_slice(edits.persistence.field()),
+        None => out.extend_from_slice(edits.persistence.field()),
     }
-    out.put_slice(b"\r\n");
+    amend.end(out);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes the field that says how content is framed, where there is one to write.
-pub fn content_framing(out: &mut impl BufMut, body: ResponseBody) {
+pub fn content_framing(out: &mut Vec<u8>, body: ResponseBody) {
     match body {
         ResponseBody::Known(length) => framing(out, BodyLength::Known(length)),
         ResponseBody::Chunked => framing(out, BodyLength::Chunked),
@@ -246,13 +260,7 @@ pub struct KeptEdits<'a> {
 
 /// Writes what a kept response has in common for all its uses: the status line, and the fields without
 /// those that speak of one connection, of the content's framing, or of one moment (Age).
-pub fn kept(
-    out: &mut impl BufMut,
-    bytes: &[u8],
-    head: &ResponseHead,
-    fields: Fields<'_>,
-    edits: &KeptEdits<'_>,
-) {
+pub fn kept(out: &mut Vec<u8>, bytes: &[u8], head: &ResponseHead, fields: Fields<'_>, edits: &KeptEdits<'_>) {
     status_line(out, head.status, head.phrase.within(bytes));
     let mut dated = false;
     for (known, name, value) in fields.iter() {
@@ -262,7 +270,7 @@ pub fn kept(
             Name::Date => dated = true,
             _ => {}
         }
-        put(out, &[name, b": ", value, b"\r\n"]);
+        write_line(out, name, value);
     }
     if !dated {
         put(out, &[b"Date: ", edits.date, b"\r\n"]);
@@ -270,22 +278,22 @@ pub fn kept(
     put(out, &[b"Via: ", version_number(head.version), b" ", edits.via, b"\r\n"]);
 }
 
-fn status_line(out: &mut impl BufMut, status: u16, phrase: &[u8]) {
+fn status_line(out: &mut Vec<u8>, status: u16, phrase: &[u8]) {
     let mut digits = itoa::Buffer::new();
     put(out, &[b"HTTP/1.1 ", digits.format(status).as_bytes(), b" ", phrase, b"\r\n"]);
 }
 
 /// Writes what ends chunked content that has trailer fields, leaving out those that may not stand
 /// there. `fields` are those of the trailer section.
-pub fn trailers(out: &mut impl BufMut, fields: Fields<'_>) {
-    out.put_slice(b"0\r\n");
+pub fn trailers(out: &mut Vec<u8>, fields: Fields<'_>) {
+    out.extend_from_slice(b"0\r\n");
     for (known, name, value) in fields.iter() {
         let stands_for_another = Name::is_imitated_by(name) || Name::is_of_forwarding(name);
         if known == Name::Other && !stands_for_another && !is_forbidden_in_trailers(name) {
-            put(out, &[name, b": ", value, b"\r\n"]);
+            write_line(out, name, value);
         }
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Fields for framing, routing, authentication, request modifiers and response control: taken from a
@@ -324,12 +332,12 @@ fn is_forbidden_in_trailers(name: &[u8]) -> bool {
     FORBIDDEN.iter().any(is)
 }
 
-fn framing(out: &mut impl BufMut, body: BodyLength) {
+fn framing(out: &mut Vec<u8>, body: BodyLength) {
     match body {
         BodyLength::Known(length) => {
             put(out, &[b"Content-Length: ", itoa::Buffer::new().format(length).as_bytes(), b"\r\n"]);
         }
-        BodyLength::Chunked => out.put_slice(b"Transfer-Encoding: chunked\r\n"),
+        BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         BodyLength::None | BodyLength::UntilClose => {}
     }
 }
@@ -341,9 +349,9 @@ const fn version_number(version: Version) -> &'static [u8] {
     }
 }
 
-fn put(out: &mut impl BufMut, parts: &[&[u8]]) {
+fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
     for part in parts {
-        out.put_slice(part);
+        out.extend_from_slice(part);
     }
 }
 

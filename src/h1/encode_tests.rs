@@ -1,4 +1,5 @@
 use super::*;
+use crate::h1::amend::AsItCame;
 use crate::h1::{request as read_request, response as read_response};
 use crate::http::fields::drop_connection_options;
 use crate::limits::HeadLimits;
@@ -18,6 +19,8 @@ fn edits<'a>() -> RequestEdits<'a> {
         takes_trailers: false,
         max_forwards: None,
         conditions: None,
+        identity: false,
+        whole: false,
     }
 }
 
@@ -26,7 +29,7 @@ fn encode_request(text: &str, edits: &RequestEdits<'_>) -> String {
     let head = read_request::parse(text.as_bytes(), &HeadLimits::default(), &mut lines).unwrap();
     drop_connection_options(text.as_bytes(), &mut lines);
     let mut out = Vec::new();
-    request(&mut out, text.as_bytes(), &head, Fields::new(text.as_bytes(), &lines), edits);
+    request(&mut out, text.as_bytes(), &head, Fields::new(text.as_bytes(), &lines), edits, &mut AsItCame);
     String::from_utf8(out).unwrap()
 }
 
@@ -37,7 +40,7 @@ fn encode_response(text: &str, body: ResponseBody, persistence: Persistence) -> 
     let mut out = Vec::new();
     let edits =
         ResponseEdits { body, persistence, via: b"ringway", date: b"DATE", upgrade: None, report: b"" };
-    response(&mut out, text.as_bytes(), &head, Fields::new(text.as_bytes(), &lines), &edits);
+    response(&mut out, text.as_bytes(), &head, Fields::new(text.as_bytes(), &lines), &edits, &mut AsItCame);
     String::from_utf8(out).unwrap()
 }
 

@@ -1,6 +1,7 @@
 //! How long a message's content is: the one place that decides it (RFC 9112, section 6.3).
 
 use crate::error::Reason;
+use crate::http::fields::is_token;
 use crate::http::{Fields, Name, Version, list, status};
 
 /// How the content of a message is delimited.
@@ -142,9 +143,7 @@ fn transfer_codings(value: &[u8]) -> Result<usize, BadFraming> {
 /// `chunked` (RFC 9112, section 7).
 fn is_coding(element: &[u8]) -> bool {
     let name = element.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
-    !name.is_empty()
-        && !name.eq_ignore_ascii_case(b"chunked")
-        && name.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
+    is_token(name) && !name.eq_ignore_ascii_case(b"chunked")
 }
 
 /// Whether the sender of a message keeps its connection open after it (RFC 9112, section 9.3).

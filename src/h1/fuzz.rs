@@ -9,6 +9,7 @@ mod reference;
 use std::fmt;
 
 use self::reference::{Plain, Stop};
+use super::amend::AsItCame;
 use super::body::{BadBody, Decoder, Encoder};
 use super::chunked::PREFIX_BYTES_MAX;
 use super::encode::{self, ADDED_BYTES_MAX, Persistence, RequestEdits, ResponseBody, ResponseEdits};
@@ -113,6 +114,8 @@ fn request_edits<'a>(
         takes_trailers: false,
         max_forwards: None,
         conditions: None,
+        identity: false,
+        whole: false,
     };
     let most = RequestEdits {
         trusted: true,
@@ -138,7 +141,7 @@ fn assert_request_survives(
     plain: &Plain<'_>,
 ) {
     let mut out = Vec::new();
-    encode::request(&mut out, bytes, head, fields, edits);
+    encode::request(&mut out, bytes, head, fields, edits, &mut AsItCame);
     let texts = [
         edits.host,
         edits.client,
@@ -241,7 +244,7 @@ fn assert_response_survives(
             report: b"",
         };
         let mut out = Vec::new();
-        encode::response(&mut out, bytes, head, fields, &edits);
+        encode::response(&mut out, bytes, head, fields, &edits, &mut AsItCame);
         let added_max =
             ADDED_BYTES_MAX + edits.via.len() + edits.date.len() + upgrade.unwrap_or_default().len();
         assert!(out.len() <= bytes.len() + added_max, "a head grew by {} bytes", out.len() - bytes.len());

@@ -11,6 +11,7 @@
 //! Both roles live here: [`request::parse`] is the server's, [`response::parse`] the client's. What
 //! is not clearly well-formed is refused, for a proxy that guesses is a tool for smuggling.
 
+pub mod amend;
 pub mod body;
 pub mod chunked;
 pub mod encode;

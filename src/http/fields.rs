@@ -204,9 +204,31 @@ impl Name {
 
 /// Whether `name` is a token, as every field name is (RFC 9110, section 5.6.2).
 pub fn is_token(name: &[u8]) -> bool {
-    let is_token_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    !name.is_empty() && name.iter().all(is_token_byte)
+    !name.is_empty() && name.iter().all(|&byte| is_token_byte(byte))
 }
+
+/// Whether a byte may stand in a token (RFC 9110, section 5.6.2).
+pub const fn is_token_byte(byte: u8) -> bool {
+    TOKEN_BYTES[byte as usize]
+}
+
+const TOKEN_BYTES: [bool; 256] = {
+    let mut may_stand = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::cast_possible_truncation, reason = "it is below 256")]
+        let is_of_words = (byte as u8).is_ascii_alphanumeric();
+        may_stand[byte] = is_of_words;
+        byte += 1;
+    }
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut at = 0;
+    while at < others.len() {
+        may_stand[others[at] as usize] = true;
+        at += 1;
+    }
+    may_stand
+};
 
 /// One field line: where its name and its value lie in the head.
 #[derive(Clone, Copy, Debug)]
@@ -291,6 +313,33 @@ pub fn drop_connection_options(head: &[u8], lines: &mut [FieldLine]) {
             }
         }
     }
+}
+
+/// A field line in a text that the proxy wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct Written<'a> {
+    /// Which field it is.
+    pub known: Name,
+    /// Its name.
+    pub name: &'a [u8],
+    /// Its value, without the white space around it.
+    pub value: &'a [u8],
+    /// All of it, with its end.
+    pub line: &'a [u8],
+}
+
+/// The field lines of a head that was written, the status line aside.
+pub fn written_head(head: &[u8]) -> impl Iterator<Item = Written<'_>> {
+    written_lines(memchr::memchr(b'\n', head).map_or(&b""[..], |end| &head[end + 1..]))
+}
+
+/// The same of lines that no status line stands in front of.
+pub fn written_lines(text: &[u8]) -> impl Iterator<Item = Written<'_>> {
+    text.split_inclusive(|&byte| byte == b'\n').map_while(|line| {
+        let at = memchr::memchr(b':', line)?;
+        let (name, value) = (&line[..at], line[at + 1..].trim_ascii());
+        Some(Written { known: Name::recognise(name), name, value, line })
+    })
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod point;
 pub mod query;
 pub mod status;
 pub mod target;
+pub mod vary;
 
 pub use fields::{FieldLine, Fields, Name};
 pub use method::Method;

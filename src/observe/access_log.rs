@@ -225,33 +225,38 @@ fn word(out: &mut Vec<u8>, text: &[u8]) {
 /// Writes text so that it can end neither its quotes nor its line: anything beyond printable ASCII
 /// becomes `\xHH`.
 fn escape(out: &mut Vec<u8>, text: &[u8]) {
-    for &byte in text {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            0x20..=0x7e => out.push(byte),
-            _ => {
-                out.extend_from_slice(b"\\x");
-                hex(out, byte);
-            }
-        }
-    }
+    escape_as(out, text, b"\\x");
 }
 
 /// Writes a JSON string. Bytes that are not ASCII are taken as Latin-1, for a target or field has no
 /// other encoding that could be relied on.
 fn string(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
-    for &byte in text {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            0x20..=0x7e => out.push(byte),
-            _ => {
-                out.extend_from_slice(b"\\u00");
+    escape_as(out, text, b"\\u00");
+    out.push(b'"');
+}
+
+/// Writes text with what stands for a byte in front of the two digits of those that are not printable. Most texts have
+/// none of them, and are copied as they are.
+fn escape_as(out: &mut Vec<u8>, text: &[u8], start: &[u8]) {
+    let is_special = |byte: &u8| !matches!(byte, 0x20..=0x7e) || matches!(byte, b'"' | b'\\');
+    // Without a way out in the middle, many bytes are compared at once.
+    if !text.iter().fold(false, |any, byte| any | is_special(byte)) {
+        return out.extend_from_slice(text);
+    }
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(is_special) {
+        out.extend_from_slice(&rest[..at]);
+        match rest[at] {
+            byte @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', byte]),
+            byte => {
+                out.extend_from_slice(start);
                 hex(out, byte);
             }
         }
+        rest = &rest[at + 1..];
     }
-    out.push(b'"');
+    out.extend_from_slice(rest);
 }
 
 fn hex(out: &mut Vec<u8>, byte: u8) {

@@ -7,11 +7,11 @@ use std::task::Poll;
 
 use super::admit::Admitted;
 use super::ahead::Ahead;
+use super::amend::{Amendments, Side};
 use super::cached::Caching;
 use super::cached::serve::Source;
 use super::connection::{Client, Peer};
 use super::core::Core;
-use super::edit::{self, Side};
 use super::exchange::Then;
 use super::forward::{Broken, Reader, Writer};
 use super::progress::Progress;
@@ -23,6 +23,7 @@ use super::upload::UploadFault;
 use super::{coding, task, tunnel};
 use crate::content::coding::Way;
 use crate::error::Reason;
+use crate::h1::amend::AsItCame;
 use crate::h1::chunked::PREFIX_BYTES_MAX;
 use crate::h1::encode::{self, RequestEdits};
 use crate::http::target::OriginForm;
@@ -247,15 +248,16 @@ impl Conversation<'_> {
             takes_trailers: admitted.takes_trailers,
             max_forwards: admitted.max_forwards,
             conditions: caching.conditions.as_deref(),
+            identity: caching.asks_for_identity,
+            // With content on its way it could not be asked again.
+            whole: caching.wants_whole || !admitted.whole && coding::resumes_by_date(terms, fields),
         };
         let mut scratch = core.scratch.borrow_mut();
         scratch.clear();
-        encode::request(&mut *scratch, bytes, &admitted.head, fields, &edits);
-        // With content on its way it could not be asked again.
-        let whole = caching.wants_whole || !admitted.whole && coding::resumes_by_date(terms, fields);
-        coding::edit_request(core, terms, (admitted.head.method, fields), whole, &mut scratch);
-        if let Some((edits, lines)) = terms.request_edits() {
-            edit::head(core, Side::Request, &mut scratch, edits, lines);
+        let head = &admitted.head;
+        match Amendments::new(Side::Request, None, terms.request_changes()) {
+            Some(mut amend) => encode::request(&mut scratch, bytes, head, fields, &edits, &mut amend),
+            None => encode::request(&mut scratch, bytes, head, fields, &edits, &mut AsItCame),
         }
         let content = &received.bytes.bytes()[admitted.first.clone()];
         let content_length = content.len() + admitted.upload.kept().len();

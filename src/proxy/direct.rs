@@ -1,9 +1,9 @@
 //! The answers that a route gives by itself: redirects, fixed responses, refusals.
 
 use super::admit::Admitted;
+use super::amend;
 use super::connection::Peer;
 use super::core::Core;
-use super::edit::{self, Side};
 use super::record::{Received, Record};
 use super::refusal;
 use super::routing::rendered;
@@ -82,9 +82,7 @@ fn written(
         report: &report,
     };
     answer::write(&mut scratch, &written);
-    if let Some((edits, lines)) = received.terms.response_edits() {
-        edit::head(core, Side::Response, &mut scratch, edits, lines);
-    }
+    amend::answer(core, &mut scratch, received.terms.response_changes());
     let mut buffer = core.buffers.take(Class::fitting(scratch.len()));
     let fits = buffer.append(&scratch);
     debug_assert!(fits, "an answer fits into a buffer");

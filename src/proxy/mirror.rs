@@ -83,7 +83,7 @@ async fn run(
     let Ok(mut admitted) = read.and_then(|read| admit::admit(&core, &mut received, read)) else { return };
     // The copy goes by the name of what it is a copy of, so that the two can be told to belong together.
     record.request_id = request_id;
-    let mut caching = Caching::off(admitted.head.method);
+    let mut caching = Caching::off(&received, admitted.head.method);
     let mirrored = fetch(&core, None, &peer, &received, &mut admitted, &mut caching, &mut record);
     let _nobody_cares = mirrored.await;
     received.terms.give_back(&core);

@@ -30,6 +30,7 @@
 mod admit;
 mod affinity;
 mod ahead;
+mod amend;
 mod cached;
 mod checks;
 mod coding;
@@ -38,7 +39,6 @@ mod converse;
 mod core;
 mod delivery;
 mod direct;
-mod edit;
 mod exchange;
 pub(crate) mod explain;
 mod fetch;

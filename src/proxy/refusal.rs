@@ -1,8 +1,8 @@
 //! The proxy's own answer to a request that it cannot serve.
 
+use super::amend;
 use super::cached::Caching;
 use super::core::Core;
-use super::edit::{self, Side};
 use super::record::{Received, Record};
 use super::snapshot::Action;
 use crate::cache::outcome::{self, Outcome, Report};
@@ -70,9 +70,7 @@ pub(super) fn answer(
             },
         },
     );
-    if let Some((edits, lines)) = terms.response_edits() {
-        edit::head(core, Side::Response, &mut scratch, edits, lines);
-    }
+    amend::answer(core, &mut scratch, terms.response_changes());
     let mut buffer = core.buffers.take(Class::fitting(scratch.len()));
     let fits = buffer.append(&scratch);
     debug_assert!(fits, "an error answer fits into a buffer");

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::affinity;
 use super::ahead::Ahead;
+use super::amend::{Amendments, Changes, Side};
 use super::cached::judge::Came;
 use super::cached::pump::{Pump, bad_body};
 use super::cached::serve::Source;
@@ -11,7 +12,6 @@ use super::cached::{Caching, Heads, Judgement};
 use super::coding;
 use super::core::Core;
 use super::delivery::{Content, Outgoing};
-use super::edit::{self, Side};
 use super::forward::{Broken, Reader, Writer};
 use super::head::{self, HeadFault};
 use super::progress::Progress;
@@ -22,6 +22,7 @@ use super::window::{frame, next_window};
 use crate::cache::key::KeyRef;
 use crate::content::coding::Way;
 use crate::error::Reason;
+use crate::h1::amend::AsItCame;
 use crate::h1::body::Decoder;
 use crate::h1::encode::{self, Persistence, ResponseBody, ResponseEdits};
 use crate::h1::{BodyLength, ResponseHead, framing, response};
@@ -350,8 +351,8 @@ impl Respond<'_> {
         window.narrow(step.data);
         frame(window, content.outgoing.encoder);
         if content.done {
-            if let Some((edits, _)) = self.terms.response_edits() {
-                content.decoder.drop_trailers(|name| edits.removes(name));
+            if let Some(changes) = self.terms.response_changes() {
+                content.decoder.drop_trailers(|name| changes.removes(name));
             }
             content.end_apart = !window.append(content.end());
         }
@@ -424,17 +425,15 @@ impl Respond<'_> {
             affinity::write_cookie(self.terms, self.progress.introduces, &mut report);
         }
         let edits = ResponseEdits { body, persistence, via, date: date.as_bytes(), upgrade, report: &report };
-        encode::response(&mut *scratch, bytes, head, Fields::new(bytes, &self.lines), &edits);
-        if self.terms.coding().is_some() && !is_interim(head.status) {
-            coding::edit_head(self.core, self.way, (self.asked.method, self.request), &mut scratch);
-        }
-        let edits = self.terms.response_edits();
-        let edits = match is_interim(head.status) {
-            true => edits.and_then(|(edits, _)| Some((edits.of_interim()?, &b""[..]))),
-            false => edits,
+        let fields = Fields::new(bytes, &self.lines);
+        let changes = self.terms.response_changes();
+        let (form, changes) = match is_interim(head.status) {
+            true => (None, changes.and_then(Changes::of_interim)),
+            false => (coding::form(self.terms, self.way, head.status, (self.request, fields)), changes),
         };
-        if let Some((edits, lines)) = edits {
-            edit::head(self.core, Side::Response, &mut scratch, edits, lines);
+        match Amendments::new(Side::Response, form, changes) {
+            Some(mut amend) => encode::response(&mut scratch, bytes, head, fields, &edits, &mut amend),
+            None => encode::response(&mut scratch, bytes, head, fields, &edits, &mut AsItCame),
         }
     }
 

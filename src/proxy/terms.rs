@@ -4,9 +4,9 @@ use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use super::amend::Changes;
 use super::checks::Ruled;
 use super::core::Core;
-use super::edit::Changes;
 use super::inlet::Inlet;
 use super::pace::Pace;
 use super::snapshot::{
@@ -247,17 +247,17 @@ impl Terms {
 
     /// What changes in the request, with the lines that it gains. Lines may also come from the checks of a listener,
     /// without a route that changes anything.
-    pub(super) fn request_edits(&self) -> Option<(&Edits, &[u8])> {
+    pub(super) fn request_changes(&self) -> Option<Changes<'_>> {
         let lines = &*self.made().texts.request_lines;
         match self.route().map(|route| &route.request_fields) {
-            Some(edits) if !edits.is_empty() => Some((edits, lines)),
+            Some(edits) if !edits.is_empty() => Some(Changes::new(edits, lines)),
             _ if lines.is_empty() => None,
-            _ => Some((&NO_EDITS, lines)),
+            _ => Some(Changes::new(&NO_EDITS, lines)),
         }
     }
 
     /// What changes in the response, with the lines that it gains.
-    pub(super) fn response_edits(&self) -> Option<(Changes<'_>, &[u8])> {
+    pub(super) fn response_changes(&self) -> Option<Changes<'_>> {
         let lines = &*self.made().texts.response_lines;
         let edits = self.route().map(|route| &route.response_fields).filter(|edits| !edits.is_empty());
         let told = self.told();
@@ -266,14 +266,13 @@ impl Terms {
         }
         let Told { safety, hidden, cors } = told.unwrap_or_default();
         let for_all = cors.and_then(|cors| cors.rule.lines_for_all());
-        let changes = Changes {
+        Some(Changes {
             edits: edits.unwrap_or(&NO_EDITS),
             hidden: [hidden, cors.map(|cors| &cors.theirs)],
-            lines: for_all.unwrap_or_default(),
+            lines: [lines, for_all.unwrap_or_default()],
             missing: safety.map(|safety| (&safety.always, self.https.then_some(&safety.by_https))),
             vary: cors.filter(|_| for_all.is_none()).map(|_| cors::VARY),
-        };
-        Some((changes, lines))
+        })
     }
 
     /// What browsers are told: of each part, what the route says goes in front of what its listener says.

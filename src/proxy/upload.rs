@@ -77,9 +77,9 @@ impl Upload {
             BadBody::Chunk => Reason::BadChunk,
             BadBody::Trailer => Reason::BadTrailer,
         })?;
-        if let Some((edits, _)) = terms.request_edits().filter(|_| self.decoder.is_done()) {
+        if let Some(changes) = terms.request_changes().filter(|_| self.decoder.is_done()) {
             // What a route says itself, or keeps from its upstream, nobody says behind the content either.
-            self.decoder.drop_trailers(|name| edits.removes(name));
+            self.decoder.drop_trailers(|name| changes.removes(name));
         }
         if self.decoder.is_done() && !terms.made().texts.dropped.is_empty() {
             self.decoder.drop_trailers(|name| terms.is_dropped(name));

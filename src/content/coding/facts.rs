@@ -70,12 +70,3 @@ impl<'a> Facts<'a> {
         has_content && !self.no_transform && !self.is_part && self.length != Some(0)
     }
 }
-
-/// The field lines of a head that was written, the status line aside: name, whole line, value.
-pub fn lines(head: &[u8]) -> impl Iterator<Item = (Name, &[u8], &[u8])> {
-    let text = memchr::memchr(b'\n', head).map_or(&b""[..], |end| &head[end + 1..]);
-    text.split_inclusive(|&byte| byte == b'\n').map_while(|line| {
-        let at = memchr::memchr(b':', line)?;
-        Some((Name::recognise(&line[..at]), line, line[at + 1..].trim_ascii()))
-    })
-}

@@ -74,7 +74,7 @@ pub(in crate::proxy) struct Caching {
     /// How many fetches failed that this request waited for.
     pub(in crate::proxy) failures: u8,
     /// Whether the upstream is asked for content as it is, whatever the client takes.
-    asks_for_identity: bool,
+    pub(in crate::proxy) asks_for_identity: bool,
     /// Whether the upstream is asked for the whole, though the client wants to go on with what it has.
     pub(in crate::proxy) wants_whole: bool,
 }
@@ -104,7 +104,7 @@ pub(in crate::proxy) enum Judgement {
 
 impl Caching {
     /// Where there is no cache.
-    pub(in crate::proxy) fn off(method: Method) -> Caching {
+    pub(in crate::proxy) fn off(received: &Received, method: Method) -> Caching {
         Caching {
             key: Vec::new(),
             hash: 0,
@@ -122,7 +122,7 @@ impl Caching {
             looked_ms: 0,
             requested_ms: 0,
             failures: 0,
-            asks_for_identity: false,
+            asks_for_identity: coding::asks_for_identity(&received.terms, method, received.fields()),
             wants_whole: false,
         }
     }
@@ -183,7 +183,7 @@ impl Caching {
             looked_ms: now_ms,
             requested_ms: now_ms,
             failures: 0,
-            asks_for_identity: coding::asks_for_identity(terms, head.method, directives),
+            asks_for_identity: coding::asks_for_identity(terms, head.method, fields),
             wants_whole: false,
         }
     }

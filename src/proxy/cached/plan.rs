@@ -58,7 +58,7 @@ pub(in crate::proxy) struct Planning<'a> {
 /// Begins what the cache has to do with a request.
 pub(in crate::proxy) fn begin(core: &Core, peer: &Peer, received: &Received, admitted: &Admitted) -> Caching {
     let method = admitted.head.method;
-    let Some(store) = &core.store else { return Caching::off(method) };
+    let Some(store) = &core.store else { return Caching::off(received, method) };
     Caching::new(core, store, received, &admitted.head, peer.trusted)
 }
 

@@ -25,15 +25,16 @@ use crate::cache::shard::Entry;
 use crate::cache::stored::{Body, Head, Segment, Stored};
 use crate::content::coding::Way;
 use crate::error::Reason;
+use crate::h1::amend::{Amend, write_line};
 use crate::h1::body::without_fields;
 use crate::h1::chunked;
 use crate::h1::encode::{self, Persistence, ResponseBody};
 use crate::http::{Fields, Method, Name, Version};
 use crate::net::Buffer;
 use crate::net::buffer::Class;
+use crate::proxy::amend::{Amendments, Side, copy};
 use crate::proxy::connection::Client;
 use crate::proxy::core::Core;
-use crate::proxy::edit::{self, Side};
 use crate::proxy::exchange::Then;
 use crate::proxy::forward::{Broken, Writer};
 use crate::proxy::record::{Received, Record};
@@ -262,8 +263,8 @@ impl Serving<'_> {
 
     /// The last chunk of a stored response, with the trailer fields that the route lets through.
     fn trailers<'b>(&self, body: &'b Body) -> Cow<'b, [u8]> {
-        match self.terms.response_edits() {
-            Some((edits, _)) => Cow::Owned(without_fields(body.trailers(), |name| edits.removes(name))),
+        match self.terms.response_changes() {
+            Some(changes) => Cow::Owned(without_fields(body.trailers(), |name| changes.removes(name))),
             None => Cow::Borrowed(body.trailers()),
         }
     }
@@ -394,22 +395,23 @@ impl Serving<'_> {
         let out = &mut *scratch;
         out.clear();
         let mut body = body;
-        let mut is_coded = false;
+        let common = self.common(head, part);
+        let mut amend = Amendments::new(Side::Response, common.form, self.terms.response_changes());
         self.record.status = match part {
             Part::Whole => {
-                is_coded = self.write_common(head, out);
+                copy(out, common.text, amend.as_mut());
                 if head.status == 204 {
                     body = ResponseBody::Forbidden;
                 }
                 head.status
             }
             Part::NotModified => {
-                write_lines(out, 304, head, |name| !describes_content(name));
+                write_lines(out, 304, head, amend.as_mut(), |name| !describes_content(name));
                 body = ResponseBody::Forbidden;
                 304
             }
             Part::Unsatisfiable(length) => {
-                write_lines(out, 416, head, |name| matches!(name, Name::Date | Name::Via));
+                write_lines(out, 416, head, amend.as_mut(), |name| matches!(name, Name::Date | Name::Via));
                 out.extend_from_slice(b"Content-Range: ");
                 range::write_unsatisfied(out, *length);
                 out.extend_from_slice(b"\r\n");
@@ -417,14 +419,14 @@ impl Serving<'_> {
                 416
             }
             Part::Single(range, length) => {
-                write_lines(out, 206, head, |_| true);
+                write_lines(out, 206, head, amend.as_mut(), |_| true);
                 out.extend_from_slice(b"Content-Range: ");
                 range::write_content_range(out, (range.start, range.end), *length);
                 out.extend_from_slice(b"\r\n");
                 206
             }
             Part::Several(..) => {
-                write_lines(out, 206, head, |name| name != Name::ContentType);
+                write_lines(out, 206, head, amend.as_mut(), |name| name != Name::ContentType);
                 out.extend_from_slice(b"Content-Type: ");
                 if let Some(parts) = parts {
                     parts.write_content_type(out);
@@ -433,16 +435,16 @@ impl Serving<'_> {
                 206
             }
         };
+        if let Some(coding) = common.coding {
+            write_line(out, b"Content-Encoding", coding.name().as_bytes());
+        }
         self.write_rest(head, out);
         encode::content_framing(out, body);
         out.extend_from_slice(persistence.field());
+        if let Some(amend) = &mut amend {
+            amend.end(out);
+        }
         out.extend_from_slice(b"\r\n");
-        if !is_coded {
-            self.say_coding(part, out);
-        }
-        if let Some((edits, lines)) = self.terms.response_edits() {
-            edit::head(self.core, Side::Response, out, edits, lines);
-        }
         if keep_alive { Then::Persist } else { Then::Close }
     }
 

@@ -14,9 +14,9 @@ use crate::h1::encode::Persistence;
 use crate::http::Name;
 use crate::net::Buffer;
 use crate::net::buffer::Class;
+use crate::proxy::amend::{self, Changes};
 use crate::proxy::connection::Peer;
 use crate::proxy::core::Core;
-use crate::proxy::edit::{self, Changes, Side};
 use crate::proxy::record::Received;
 
 /// Finds out what is needed for what browsers are told, whatever becomes of the request: by which scheme it came, and
@@ -79,10 +79,9 @@ impl Checking<'_> {
         ];
         start.iter().for_each(|part| scratch.extend_from_slice(part));
         scratch.extend_from_slice(b"\r\n");
-        if let Some((changes, _)) = terms.response_edits() {
-            // What this answer says of it takes the place of what other responses say.
-            edit::head(self.core, Side::Response, &mut scratch, Changes { lines: b"", ..changes }, lines);
-        }
+        // What this answer says of it takes the place of what other responses say.
+        let changes = terms.response_changes().map(|changes| Changes { lines: [lines, b""], ..changes });
+        amend::answer(self.core, &mut scratch, changes);
         let mut buffer = self.core.buffers.take(Class::fitting(scratch.len()));
         let fits = buffer.append(&scratch);
         debug_assert!(fits, "an answer without content fits into a buffer");

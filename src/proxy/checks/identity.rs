@@ -25,9 +25,9 @@ use crate::filter::auth::verify;
 use crate::h1::encode::Persistence;
 use crate::http::{Name, Span, Version, status};
 use crate::net::buffer::Class;
+use crate::proxy::amend;
 use crate::proxy::connection::Client;
 use crate::proxy::core::Core;
-use crate::proxy::edit::{self, Side};
 use crate::proxy::passwords::{Question, Unavailable};
 use crate::proxy::record::Received;
 use crate::proxy::routing;
@@ -323,9 +323,7 @@ impl Checking<'_> {
         if !is_head {
             text.extend_from_slice(&said.content);
         }
-        if let Some((edits, lines)) = self.received.terms.response_edits() {
-            edit::head(core, Side::Response, &mut text, edits, lines);
-        }
+        amend::answer(core, &mut text, self.received.terms.response_changes());
         let mut buffer = core.buffers.take(Class::fitting(text.len()));
         let fits = buffer.append(&text);
         core.give_back_text(text);

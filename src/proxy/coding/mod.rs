@@ -17,7 +17,6 @@ mod pool;
 mod recode;
 mod stream;
 
-use super::core::Core;
 use super::respond::Asked;
 use super::snapshot::CodingRules;
 use super::terms::Terms;
@@ -25,7 +24,7 @@ use crate::cache::directives::RequestDirectives;
 use crate::config::coding::UpstreamCoding;
 use crate::content::coding::accept::Accepts;
 use crate::content::coding::facts::Facts;
-use crate::content::coding::head::{self, Form, Length};
+use crate::content::coding::head::Form;
 use crate::content::coding::{self, Way};
 use crate::http::coding::Coding;
 use crate::http::{Fields, Method, Name, date};
@@ -58,7 +57,7 @@ fn way(
 
 /// Whether the upstream is asked for content as it is, whatever the client takes. A client that wants nothing changed
 /// (RFC 9111, section 5.2.1.6) is to get what the upstream makes of what it takes.
-pub(in crate::proxy) fn asks_for_identity(terms: &Terms, method: Method, wanted: RequestDirectives) -> bool {
+pub(in crate::proxy) fn asks_for_identity(terms: &Terms, method: Method, request: Fields<'_>) -> bool {
     let is_wanted = |rules: &CodingRules| match rules.upstream {
         UpstreamCoding::AsAsked => false,
         UpstreamCoding::Identity => true,
@@ -68,7 +67,7 @@ pub(in crate::proxy) fn asks_for_identity(terms: &Terms, method: Method, wanted:
                 && matches!(method, Method::Get | Method::Head)
         }
     };
-    !wanted.no_transform && terms.coding().is_some_and(is_wanted)
+    terms.coding().is_some_and(is_wanted) && !RequestDirectives::of(request).no_transform
 }
 
 /// Whether the request wants to go on with what it has by a date: what it has may be content that changed its coding
@@ -102,76 +101,13 @@ pub(in crate::proxy) fn needs_whole(
         || coding::decide_whole(&rules.wanted(), &facts, &accepts).changes_content()
 }
 
-/// Changes what an upstream is asked, in the head at the front of `text`: for the `whole`, whatever the client wants.
-pub(in crate::proxy) fn edit_request(
-    core: &Core,
+/// What the head of a response with that status and those field lines has to say of its content.
+pub(in crate::proxy) fn form(
     terms: &Terms,
-    (method, request): (Method, Fields<'_>),
-    whole: bool,
-    text: &mut Vec<u8>,
-) {
-    if terms.coding().is_none() {
-        return;
-    }
-    let identity = asks_for_identity(terms, method, RequestDirectives::of(request));
-    if !identity && !whole {
-        return;
-    }
-    let mut edited = core.take_text();
-    let end = memchr::memmem::find(text, b"\r\n\r\n").map_or(text.len(), |end| end + 2);
-    for line in text[..end].split_inclusive(|&byte| byte == b'\n') {
-        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
-        let goes = match Name::recognise(name) {
-            Name::AcceptEncoding => identity,
-            Name::Range | Name::IfRange => whole,
-            _ => false,
-        };
-        if !goes {
-            edited.extend_from_slice(line);
-        }
-    }
-    if identity {
-        edited.extend_from_slice(b"Accept-Encoding: identity\r\n");
-    }
-    edited.extend_from_slice(&text[end..]);
-    std::mem::swap(text, &mut edited);
-    core.give_back_text(edited);
-}
-
-/// Has the head at the front of `text` say what becomes of the content.
-pub(in crate::proxy) fn edit_head(
-    core: &Core,
     way: Way,
-    (method, request): (Method, Fields<'_>),
-    text: &mut Vec<u8>,
-) {
-    // The length that is written by the proxy itself holds; that of an answer to HEAD is that of what came.
-    let length = if method == Method::Head { Length::Unknown } else { Length::Holds };
-    let mut edited = core.take_text();
-    let is_edited = match way {
-        Way::AsItCame | Way::Varied if text.starts_with(b"HTTP/1.1 304 ") => {
-            let is_ours = head::rewrite_validated(&mut edited, text, request.values(Name::IfNoneMatch));
-            if !is_ours && way == Way::Varied {
-                head::rewrite(&mut edited, text, Form::Varied, Length::Holds);
-            }
-            is_ours || way == Way::Varied
-        }
-        Way::AsItCame => false,
-        Way::Varied => {
-            head::rewrite(&mut edited, text, Form::Varied, Length::Holds);
-            true
-        }
-        Way::Encode(coding) => {
-            head::rewrite(&mut edited, text, Form::Changed(Some(coding)), length);
-            true
-        }
-        Way::Decode(_) => {
-            head::rewrite(&mut edited, text, Form::Changed(None), length);
-            true
-        }
-    };
-    if is_edited {
-        std::mem::swap(text, &mut edited);
-    }
-    core.give_back_text(edited);
+    status: u16,
+    (request, fields): (Fields<'_>, Fields<'_>),
+) -> Option<Form> {
+    terms.coding()?;
+    Form::of(way, status, fields.first(Name::ETag), request.values(Name::IfNoneMatch))
 }

@@ -1,7 +1,6 @@
 //! How the response to a request would be coded.
 
 use super::{Checked, Explaining};
-use crate::cache::directives::RequestDirectives;
 use crate::content::coding::accept::Accepts;
 use crate::http::{Method, Name};
 use crate::proxy::coding::asks_for_identity;
@@ -32,8 +31,7 @@ impl Explaining<'_> {
                 wanted.bytes_min
             ),
         };
-        let wanted_of_caches = RequestDirectives::of(self.received.fields());
-        let identity = asks_for_identity(terms, method, wanted_of_caches);
+        let identity = asks_for_identity(terms, method, self.received.fields());
         let asked = if identity { "; the upstream is asked for content as it is" } else { "" };
         add("compress", compress + asked);
         if wanted.decodes {

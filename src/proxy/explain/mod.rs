@@ -215,7 +215,7 @@ impl Explaining<'_> {
     /// What the response gains and loses, once all that adds to it has been asked.
     fn response(&self) -> Changes {
         let terms = &self.received.terms;
-        let gains = terms.response_edits().map(|(changes, lines)| [changes.lines, lines]);
+        let gains = terms.response_changes().map(|changes| changes.lines);
         let gains = gains.into_iter().flatten().flat_map(|lines| self.lines(lines)).collect();
         let edits = terms.route_place().map(|place| &terms.snapshot.settings.routes[place].response_fields);
         let set = edits.iter().flat_map(|edits| edits.set.iter().map(|(name, _)| name));

@@ -14,6 +14,7 @@ use crate::cache::forms::Claim;
 use crate::cache::stored::{Body, Head};
 use crate::content::coding::accept::Accepts;
 use crate::content::coding::encoder::Flow;
+use crate::content::coding::head::Form;
 use crate::content::coding::{self, Way};
 use crate::error::Reason;
 use crate::h1::body::Encoder;
@@ -21,9 +22,7 @@ use crate::h1::encode::ResponseBody;
 use crate::http::coding::Coding;
 use crate::http::{Method, Name, Version};
 use crate::net::Buffer;
-use crate::proxy::coding::{
-    Coder, Stream, Turn, edit_head, is_worth_waiting, provide, resumes_by_date, wait,
-};
+use crate::proxy::coding::{Coder, Stream, Turn, is_worth_waiting, provide, resumes_by_date, wait};
 use crate::proxy::exchange::Then;
 use crate::proxy::task::{self, Place};
 
@@ -105,37 +104,24 @@ impl Serving<'_> {
         head.note()
     }
 
-    /// Writes the head of all of a response, the lines that every use has in common. Says whether they say what becomes
-    /// of the content.
-    pub(super) fn write_common(&self, head: &Head, out: &mut Vec<u8>) -> bool {
-        let note = if self.way == Way::AsItCame { None } else { head.note::<Note>() };
-        let Some(note) = note else {
-            out.extend_from_slice(head.text());
-            return self.way == Way::AsItCame;
-        };
-        match self.way {
-            Way::AsItCame | Way::Varied => out.extend_from_slice(&note.varied),
-            Way::Decode(_) => out.extend_from_slice(&note.changed),
-            Way::Encode(coding) => {
-                out.extend_from_slice(&note.changed);
-                for part in ["Content-Encoding: ", coding.name(), "\r\n"] {
-                    out.extend_from_slice(part.as_bytes());
-                }
-            }
+    /// What of the head is common to every use, and what it has still to say of its content.
+    pub(super) fn common<'h>(&self, head: &'h Head, part: &Part) -> Common<'h> {
+        let as_stored = |form| Common { text: head.text(), form, coding: None };
+        if self.way == Way::AsItCame {
+            return as_stored(None);
         }
-        true
-    }
-
-    /// Has a head that was written say what becomes of the content.
-    pub(super) fn say_coding(&self, part: &Part, out: &mut Vec<u8>) {
-        let way = match (part, self.way) {
-            (_, Way::AsItCame) => return,
-            // There is no content that could have a coding.
-            (Part::NotModified, Way::Encode(coding)) => Way::Decode(coding),
-            (_, way) => way,
+        let note = head.note::<Note>().filter(|_| matches!(part, Part::Whole));
+        let Some(note) = note else {
+            let status = if matches!(part, Part::NotModified) { 304 } else { head.status };
+            let (tag, asked) = (head.validators().etag, self.request.values(Name::IfNoneMatch));
+            return as_stored(Form::of(self.way, status, tag, asked));
         };
-        // The lengths in it are those of what goes out.
-        edit_head(self.core, way, (Method::Get, self.request), out);
+        let form = None;
+        match self.way {
+            Way::AsItCame | Way::Varied => Common { text: &note.varied, form, coding: None },
+            Way::Decode(_) => Common { text: &note.changed, form, coding: None },
+            Way::Encode(coding) => Common { text: &note.changed, form, coding: Some(coding) },
+        }
     }
 
     /// Has the content be there in that coding, if it is to be kept and that takes no more than a moment. Says whether
@@ -311,6 +297,15 @@ impl Serving<'_> {
         self.record.bytes += out.stream.count(&self.core.counters);
         Ok(Served { last: Some(window), then })
     }
+}
+
+/// A head as it is kept for the form that goes out, or as it is stored.
+pub(super) struct Common<'h> {
+    pub(super) text: &'h [u8],
+    /// What it has to say beside that.
+    pub(super) form: Option<Form>,
+    /// The coding that it does not name yet.
+    pub(super) coding: Option<Coding>,
 }
 
 /// A stream on its way out, with the head in front of it.

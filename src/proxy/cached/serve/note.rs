@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::cache::ledger::{Charge, Ledger};
 use crate::cache::stored::Head;
-use crate::content::coding::facts::{self, Encoded, Facts};
-use crate::content::coding::head::{Form, GROWTH_MAX, Length, rewrite};
+use crate::content::coding::facts::{Encoded, Facts};
+use crate::content::coding::head::{Form, GROWTH_MAX, rewrite};
+use crate::http::fields::written_head;
 
 /// See the module.
 pub(super) struct Note {
@@ -32,7 +33,7 @@ impl Note {
         let charge = ledger.reserve_beside(Note::cost(head))?;
         let written = |form| {
             let mut text = Vec::with_capacity(head.text().len() + GROWTH_MAX);
-            rewrite(&mut text, head.text(), form, Length::Holds);
+            rewrite(&mut text, head.text(), form);
             text.into_boxed_slice()
         };
         let facts = found(head, None);
@@ -57,6 +58,6 @@ impl Note {
 
 /// The same, where nothing is kept.
 pub(super) fn found(head: &Head, length: Option<u64>) -> Facts<'_> {
-    let lines = facts::lines(head.text()).map(|(name, _, value)| (name, value));
+    let lines = written_head(head.text()).map(|line| (line.known, line.value));
     Facts::of(head.status, length, lines)
 }
