@@ -2,14 +2,15 @@
 //!
 //! ```text
 //!   Free ─claim─▶ Making ─keep─▶ Kept ─many hits─▶ Again ─settle─▶ Settled
-//!     ▲             │  └──not shorter──▶ Refused
-//!     └──give up────┘
+//!     ▲▲            │  └──not shorter──▶ Refused             │
+//!     │└──give up───┘                                       │
+//!     └──────────── room for others, from Kept too ─────────┘
 //! ```
 //!
 //! Whoever serves the content makes them; one at a time, over all cores. Others may wait until that has come to an end,
 //! whatever end it is. A validation brings a new head for the same content, so that they stay.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::{ArcSwapOption, Guard};
@@ -27,6 +28,7 @@ const KEPT: u8 = 2;
 const AGAIN: u8 = 3;
 const SETTLED: u8 = 4;
 const REFUSED: u8 = 5;
+const GOING: u8 = 6;
 
 /// The forms of one content.
 #[derive(Debug, Default)]
@@ -43,6 +45,8 @@ pub struct Form {
     phase: AtomicU8,
     /// How often it was wanted and was not there; once it is, how often it was served.
     count: AtomicU32,
+    /// Whether it was served since it was looked at last.
+    is_used: AtomicBool,
     body: ArcSwapOption<Body>,
 }
 
@@ -70,6 +74,30 @@ impl Form {
     pub fn get(&self) -> Option<Guard<Option<Arc<Body>>>> {
         let guard = self.body.load();
         guard.is_some().then_some(guard)
+    }
+
+    /// Takes note that it is served.
+    pub fn use_it(&self) {
+        // Most of the time it is noted already, and what is only read may stay with every core.
+        if !self.is_used.load(Ordering::Relaxed) {
+            self.is_used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Lets it go, unless it was served since this was asked last, or is being made again. Says whether there is nothing
+    /// left of it.
+    pub fn goes(&self) -> bool {
+        if self.is_used.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        let phase = self.phase.load(Ordering::Relaxed);
+        let may_go = matches!(phase, KEPT | SETTLED) && self.moves(phase, GOING);
+        if may_go {
+            self.body.store(None);
+            self.count.store(0, Ordering::Relaxed);
+            self.phase.store(FREE, Ordering::Release);
+        }
+        may_go || !matches!(phase, AGAIN | MAKING)
     }
 
     /// Whether it is known that there is nothing to win.

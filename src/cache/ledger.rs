@@ -4,8 +4,9 @@
 //! and gives it back when it is freed, wherever that happens. So the sum counts what is held, evicted
 //! responses that a slow client is still reading included.
 //!
-//! What is kept *beside* stored responses, to spare work (compressed forms of them), is counted in the same sum, and has
-//! a bound of its own in it: it must never keep a response from being stored.
+//! What is kept *beside* stored responses, to spare work (compressed forms of them, and notes of what their heads say of
+//! content), is counted in the same sum, and has bounds of its own in it: it must never keep a response from being stored,
+//! nor notes the forms.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,13 +14,29 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// What is beside stored responses takes at most this part of all.
 const BESIDE: usize = 4;
 
+/// Of that, notes take this part, and forms the rest.
+const NOTES: usize = 4;
+
+/// Of what forms may take, this part is only for those that are about to take the place of others.
+const FORMS_IN_PASSING: usize = 6;
+
+/// What is beside stored responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// Content in another form.
+    Form,
+    /// What was found out about a head.
+    Note,
+}
+
 /// The sum, and its bound. Shared by all cores; touched when something is stored or freed, never on a
 /// hit.
 #[derive(Debug)]
 pub struct Ledger {
     held: AtomicUsize,
     /// Those of them that are beside stored responses.
-    beside: AtomicUsize,
+    forms: AtomicUsize,
+    notes: AtomicUsize,
     bytes_max: usize,
 }
 
@@ -28,44 +45,68 @@ pub struct Ledger {
 pub struct Charge {
     ledger: Arc<Ledger>,
     bytes: usize,
-    is_beside: bool,
+    beside: Option<Beside>,
 }
 
 impl Ledger {
     /// A ledger of at most so many bytes.
     pub fn new(bytes_max: usize) -> Arc<Ledger> {
-        Arc::new(Ledger { held: AtomicUsize::new(0), beside: AtomicUsize::new(0), bytes_max })
+        let [held, forms, notes] = [const { AtomicUsize::new(0) }; 3];
+        Arc::new(Ledger { held, forms, notes, bytes_max })
     }
 
     /// Reserves bytes, if so many are left.
     pub fn reserve(self: &Arc<Ledger>, bytes: usize) -> Option<Charge> {
         add(&self.held, bytes, self.bytes_max)?;
-        Some(Charge { ledger: self.clone(), bytes, is_beside: false })
+        Some(Charge { ledger: self.clone(), bytes, beside: None })
     }
 
     /// Reserves bytes for something beside stored responses, if so many are left for that.
-    pub fn reserve_beside(self: &Arc<Ledger>, bytes: usize) -> Option<Charge> {
-        add(&self.beside, bytes, self.beside_max())?;
+    pub fn reserve_beside(self: &Arc<Ledger>, what: Beside, bytes: usize) -> Option<Charge> {
+        add(self.sum_of(what), bytes, self.most_of(what))?;
         if add(&self.held, bytes, self.bytes_max).is_none() {
-            self.beside.fetch_sub(bytes, Ordering::Relaxed);
+            self.sum_of(what).fetch_sub(bytes, Ordering::Relaxed);
             return None;
         }
-        Some(Charge { ledger: self.clone(), bytes, is_beside: true })
+        Some(Charge { ledger: self.clone(), bytes, beside: Some(what) })
     }
 
-    /// Whether so many bytes more may be beside stored responses, if the others make room.
-    pub fn has_room_beside(&self, bytes: usize) -> bool {
-        self.beside().checked_add(bytes).is_some_and(|sum| sum <= self.beside_max())
+    /// Whether so many bytes more may be beside stored responses, if those make room.
+    pub fn has_room_beside(&self, what: Beside, bytes: usize) -> bool {
+        let sum = self.sum_of(what).load(Ordering::Relaxed).checked_add(bytes);
+        sum.is_some_and(|sum| sum <= self.most_of(what))
     }
 
-    /// The same without anybody making room.
-    pub fn has_room_now_beside(&self, bytes: usize) -> bool {
-        self.has_room_beside(bytes) && self.held().checked_add(bytes).is_some_and(|sum| sum <= self.bytes_max)
+    /// The same of a form, without anybody making room.
+    pub fn has_room_now(&self, bytes: usize) -> bool {
+        self.has_room_beside(Beside::Form, bytes)
+            && self.held().checked_add(bytes).is_some_and(|sum| sum <= self.bytes_max)
     }
 
     /// How many bytes are held beside stored responses.
     pub fn beside(&self) -> usize {
-        self.beside.load(Ordering::Relaxed)
+        self.forms.load(Ordering::Relaxed) + self.notes.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes of forms there are to be at most, once others have gone for them.
+    pub fn forms_to_keep(&self) -> usize {
+        let most = self.most_of(Beside::Form);
+        most - most / FORMS_IN_PASSING
+    }
+
+    fn sum_of(&self, what: Beside) -> &AtomicUsize {
+        match what {
+            Beside::Form => &self.forms,
+            Beside::Note => &self.notes,
+        }
+    }
+
+    fn most_of(&self, what: Beside) -> usize {
+        let beside = self.bytes_max / BESIDE;
+        match what {
+            Beside::Form => beside - beside / NOTES,
+            Beside::Note => beside / NOTES,
+        }
     }
 
     /// What of a shard's bytes is left for responses: what is beside them takes its share of each shard, wherever it
@@ -73,11 +114,6 @@ impl Ledger {
     pub fn left_of(&self, bytes: usize) -> usize {
         let share = self.beside() as u128 * bytes as u128 / self.bytes_max.max(1) as u128;
         bytes.saturating_sub(usize::try_from(share).unwrap_or(usize::MAX))
-    }
-
-    /// How many there may be of those.
-    fn beside_max(&self) -> usize {
-        self.bytes_max / BESIDE
     }
 
     /// How many bytes are held.
@@ -113,8 +149,8 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.ledger.held.fetch_sub(self.bytes, Ordering::Relaxed);
-        if self.is_beside {
-            self.ledger.beside.fetch_sub(self.bytes, Ordering::Relaxed);
+        if let Some(what) = self.beside {
+            self.ledger.sum_of(what).fetch_sub(self.bytes, Ordering::Relaxed);
         }
     }
 }
@@ -137,22 +173,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beside_has_a_bound_of_its_own() {
-        let ledger = Ledger::new(100);
-        let beside = ledger.reserve_beside(20).unwrap();
-        assert!(
-            ledger.reserve_beside(6).is_none() && !ledger.has_room_beside(6) && ledger.has_room_beside(5)
-        );
-        assert!(!ledger.has_room_beside(usize::MAX));
-        assert_eq!((ledger.held(), ledger.beside()), (20, 20));
-        let all = ledger.reserve(80).unwrap();
-        assert!(ledger.reserve_beside(1).is_none(), "nothing gets past the bound of all");
-        assert!(ledger.has_room_beside(5) && !ledger.has_room_now_beside(1));
-        assert_eq!((ledger.held(), ledger.beside()), (100, 20));
-        drop(beside);
-        assert_eq!((ledger.held(), ledger.beside()), (80, 0));
-        drop(all);
-        assert_eq!(ledger.held(), 0);
+    fn what_is_beside_has_bounds_of_its_own() {
+        let ledger = Ledger::new(400);
+        let beside = |what, bytes| ledger.reserve_beside(what, bytes);
+        let form = beside(Beside::Form, 70).unwrap();
+        assert!(beside(Beside::Form, 6).is_none() && !ledger.has_room_beside(Beside::Form, 6));
+        assert!(ledger.has_room_beside(Beside::Form, 5) && ledger.has_room_now(5));
+        assert!(!ledger.has_room_beside(Beside::Form, usize::MAX));
+        let note = beside(Beside::Note, 25).unwrap();
+        assert!(beside(Beside::Note, 1).is_none(), "forms leave room for notes, and notes for forms");
+        assert_eq!((ledger.held(), ledger.beside()), (95, 95));
+        let all = ledger.reserve(305).unwrap();
+        assert!(beside(Beside::Form, 1).is_none(), "nothing gets past the bound of all");
+        assert!(ledger.has_room_beside(Beside::Form, 5) && !ledger.has_room_now(1));
+        drop(form);
+        assert_eq!((ledger.held(), ledger.beside()), (330, 25));
+        drop((note, all));
+        assert_eq!((ledger.held(), ledger.beside()), (0, 0));
+        assert!(ledger.forms_to_keep() < 75);
     }
 
     #[test]

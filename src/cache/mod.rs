@@ -23,6 +23,7 @@ pub mod freshness;
 pub mod fuzz;
 #[doc(hidden)]
 pub mod fuzz_range;
+pub mod kept_forms;
 pub mod key;
 pub mod ledger;
 pub mod outcome;

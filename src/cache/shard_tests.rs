@@ -1,6 +1,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::*;
+use crate::cache::ledger::Beside;
 use crate::cache::purge::What;
 use crate::cache::sample::{self, NOW_MS};
 use proptest::prelude::*;
@@ -413,7 +414,8 @@ fn what_is_kept_beside_responses_takes_its_share_of_the_room() {
     let before = bench.shard.weight();
     assert!(before > 900 * KIB);
     // The ledger is four times as large: a quarter of it is a quarter of what may be stored here.
-    let beside = bench.ledger.reserve_beside(KIB * KIB).unwrap();
+    let beside = [(Beside::Form, 768 * KIB), (Beside::Note, 256 * KIB)];
+    let beside = beside.map(|(what, bytes)| bench.ledger.reserve_beside(what, bytes).unwrap());
     while !bench.shard.make_room(3000) {}
     let after = bench.shard.weight();
     assert!((600 * KIB..=768 * KIB - 3000).contains(&after), "{after}");

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::conditional::{Validators, etag_is_valid};
 use super::forms::Forms;
-use super::ledger::{Charge, Ledger};
+use super::ledger::{Beside, Charge, Ledger};
 use super::policy::{Storing, Usage};
 use crate::h1::ResponseHead;
 use crate::h1::encode;
@@ -39,7 +39,7 @@ impl Segment {
 
     /// The same, for a form of stored content.
     pub fn of_form(ledger: &Arc<Ledger>, bytes: &[u8]) -> Option<Arc<Segment>> {
-        let charge = ledger.reserve_beside(Segment::cost(bytes.len()))?;
+        let charge = ledger.reserve_beside(Beside::Form, Segment::cost(bytes.len()))?;
         Some(Arc::new(Segment { bytes: bytes.into(), _charge: Some(charge) }))
     }
 
@@ -86,7 +86,7 @@ impl Body {
     /// The same, for a form of stored content, which has no trailers.
     pub fn of_form(ledger: &Arc<Ledger>, segments: impl Into<Box<[Arc<Segment>]>>) -> Option<Arc<Body>> {
         let segments = segments.into();
-        let charge = ledger.reserve_beside(Body::cost(segments.len()))?;
+        let charge = ledger.reserve_beside(Beside::Form, Body::cost(segments.len()))?;
         Some(Body::charged(charge, segments, b""))
     }
 

@@ -38,11 +38,13 @@ use self::message::{Message, Reply, ReplyTo, SentKey};
 use self::question::Question;
 pub(crate) use self::ticket::Ticket;
 use super::fill::{Fill, Reading};
+use super::kept_forms::KeptForms;
 use super::key::{BuildKeyHasher, Key, KeyRef};
-use super::ledger::Ledger;
+use super::ledger::{Beside, Ledger};
 use super::purge::{Moment, Purge, Round, What};
 use super::shard::{Begun, Entry, FillId, STEP_BYTES, Shard, holder_bit};
-use super::stored::Stored;
+use super::stored::{Body, Stored};
+use crate::http::coding::Coding;
 
 /// How long a copy is used before its owner is asked again: what is fetched on the strength of a copy began
 /// no later than the copy, as far as purges go.
@@ -146,6 +148,7 @@ pub(crate) struct Store {
     shared: Shared,
     shard: RefCell<Shard>,
     copies: RefCell<Copies>,
+    kept_forms: RefCell<KeptForms>,
     /// Keys whose copies were used since the last tick: their owners would take them for forgotten else.
     used: RefCell<Vec<Rc<Key>>>,
     sources: RefCell<HashMap<u64, Source>>,
@@ -179,6 +182,7 @@ impl Store {
             shared,
             shard: RefCell::new(shard),
             copies: RefCell::new(copies),
+            kept_forms: RefCell::default(),
             used: RefCell::default(),
             sources: RefCell::default(),
             mirrors: RefCell::default(),
@@ -389,15 +393,33 @@ impl Store {
 
     /// The same, for something that is kept beside stored responses. That has a bound of its own, and nothing is
     /// evicted for it beyond.
-    pub(crate) fn make_beside<T>(&self, bytes: usize, make: impl Fn(&Arc<Ledger>) -> Option<T>) -> Option<T> {
+    pub(crate) fn make_beside<T>(
+        &self,
+        what: Beside,
+        bytes: usize,
+        make: impl Fn(&Arc<Ledger>) -> Option<T>,
+    ) -> Option<T> {
         let ledger = &self.shared.ledger;
-        if !ledger.has_room_beside(bytes) {
+        let has_room = |_: &KeptForms| ledger.has_room_beside(what, bytes);
+        if what == Beside::Form {
+            self.kept_forms.borrow_mut().make_room(has_room);
+        }
+        if !ledger.has_room_beside(what, bytes) {
             return None;
         }
         make(ledger).or_else(|| {
             self.shed(bytes);
             make(ledger)
         })
+    }
+
+    /// Takes note of a form that this core has made, and lets others go that it has no room for beside it. Each core
+    /// has its share of what forms may take, so that none is left without.
+    pub(crate) fn keeps_form(&self, of: &Arc<Body>, coding: Coding, bytes: u64) {
+        let share = self.shared.ledger.forms_to_keep() / self.shared.inboxes.len();
+        let mut kept = self.kept_forms.borrow_mut();
+        kept.add(of, coding, bytes);
+        kept.make_room(|kept| kept.bytes() <= share as u64);
     }
 
     /// Evicts for something else that takes memory of the cache. Not more than half of what may be stored

@@ -75,7 +75,7 @@ fn compress(claim: Claim, is_over: &dyn Fn() -> bool) {
     let kept = body.forms().of(claim.coding()).get();
     let Some(now) = kept.and_then(|kept| kept.as_ref().map(|kept| kept.length())) else { return };
     // Both are there for a moment.
-    if !usize::try_from(now).is_ok_and(|now| body.ledger().has_room_now_beside(now)) {
+    if !usize::try_from(now).is_ok_and(|now| body.ledger().has_room_now(now)) {
         return claim.put_off();
     }
     let made = match claim.coding() {

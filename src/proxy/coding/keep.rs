@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::pool::{Coder, Transform};
 use crate::cache::forms::Claim;
+use crate::cache::ledger::Beside;
 use crate::cache::store::Store;
 use crate::cache::stored::{Body, Segment};
 use crate::content::coding::Way;
@@ -208,7 +209,8 @@ impl Made {
         if piece.is_empty() {
             return Ok(());
         }
-        let segment = store.make_beside(Segment::cost(piece.len()), |ledger| Segment::of_form(ledger, piece));
+        let segment = store
+            .make_beside(Beside::Form, Segment::cost(piece.len()), |ledger| Segment::of_form(ledger, piece));
         self.segments.push(segment.ok_or(Unmade::NoRoom)?);
         self.length += piece.len() as u64;
         Ok(())
@@ -218,14 +220,16 @@ impl Made {
         core.counters.compressed_in.add(claim.of().length());
         core.counters.compressed_out.add(self.length);
         let made = match result {
-            Ok(()) => store.make_beside(Body::cost(self.segments.len()), |ledger| {
+            Ok(()) => store.make_beside(Beside::Form, Body::cost(self.segments.len()), |ledger| {
                 Body::of_form(ledger, self.segments.clone())
             }),
             // What is not shorter than the content itself is not kept, whatever it is.
             Err(Unmade::Longer) => Some(claim.of().clone()),
             Err(Unmade::NoRoom) => None,
         };
+        let (of, coding) = (claim.of().clone(), claim.coding());
         if made.is_some_and(|made| claim.keep(made)) {
+            store.keeps_form(&of, coding, self.length);
             core.counters.compressed_kept.increment();
         }
     }

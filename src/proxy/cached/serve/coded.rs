@@ -76,7 +76,8 @@ impl Serving<'_> {
     /// What becomes of the content. What changes is always the whole.
     pub(super) fn way(&self, head: &Head, length: Option<u64>, part: &mut Part) -> Way {
         let Some(rules) = self.terms.coding() else { return Way::AsItCame };
-        let facts = match self.note(head) {
+        let note = self.core.store.as_ref().and_then(|store| Note::of(store, head));
+        let facts = match note {
             Some(note) => note.facts(head.status, length),
             None => found(head, length),
         };
@@ -94,33 +95,24 @@ impl Serving<'_> {
         if stays && way.changes_content() { Way::Varied } else { way }
     }
 
-    /// What is known of the head; it is found out once, if there is room to keep it.
-    fn note<'h>(&self, head: &'h Head) -> Option<&'h Note> {
-        if let Some(note) = head.note() {
-            return Some(note);
-        }
-        let store = self.core.store.as_ref()?;
-        head.keep_note(store.make_beside(Note::cost(head), |ledger| Note::new(ledger, head))?);
-        head.note()
-    }
-
     /// What of the head is common to every use, and what it has still to say of its content.
     pub(super) fn common<'h>(&self, head: &'h Head, part: &Part) -> Common<'h> {
         let as_stored = |form| Common { text: head.text(), form, coding: None };
         if self.way == Way::AsItCame {
             return as_stored(None);
         }
-        let note = head.note::<Note>().filter(|_| matches!(part, Part::Whole));
-        let Some(note) = note else {
+        let store = self.core.store.as_ref().filter(|_| matches!(part, Part::Whole));
+        let texts = store.and_then(|store| head.note::<Note>()?.texts(store, head));
+        let Some(texts) = texts else {
             let status = if matches!(part, Part::NotModified) { 304 } else { head.status };
             let (tag, asked) = (head.validators().etag, self.request.values(Name::IfNoneMatch));
             return as_stored(Form::of(self.way, status, tag, asked));
         };
         let form = None;
         match self.way {
-            Way::AsItCame | Way::Varied => Common { text: &note.varied, form, coding: None },
-            Way::Decode(_) => Common { text: &note.changed, form, coding: None },
-            Way::Encode(coding) => Common { text: &note.changed, form, coding: Some(coding) },
+            Way::AsItCame | Way::Varied => Common { text: &texts.varied, form, coding: None },
+            Way::Decode(_) => Common { text: &texts.changed, form, coding: None },
+            Way::Encode(coding) => Common { text: &texts.changed, form, coding: Some(coding) },
         }
     }
 
@@ -130,6 +122,7 @@ impl Serving<'_> {
         let Some(rules) = self.terms.coding() else { return false };
         let form = body.forms().of(coding);
         if form.get().is_some() {
+            form.use_it();
             if let Some((after, harder)) = &rules.harder
                 && form.used(*after)
             {
