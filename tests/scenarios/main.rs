@@ -43,6 +43,7 @@ mod command_line;
 mod compression;
 mod compression_cached;
 mod compression_crowds;
+mod compression_room;
 mod compression_wishes;
 mod configuration;
 mod connections;
