@@ -13,7 +13,7 @@ use ringway::config;
 use ringway::content::coding;
 use ringway::filter::auth::fuzz::authorization;
 use ringway::filter::fuzz_access;
-use ringway::filter::rules::fuzz_rules;
+use ringway::filter::rules::{fuzz_rules, fuzz_texts};
 use ringway::fuzz_preamble;
 use ringway::h1::fuzz;
 use ringway::http::fuzz_path;
@@ -21,7 +21,7 @@ use ringway::route::{self, fuzz_patterns};
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 21] = [
+const TARGETS: [(&str, Body); 22] = [
     ("authorization", authorization),
     ("chunked", fuzz::chunked),
     ("cors", fuzz_access::cors),
@@ -29,11 +29,12 @@ const TARGETS: [(&str, Body); 21] = [
     ("coded", coding::fuzz::coded),
     ("coded_head", coding::fuzz::head),
     ("date", fuzz_range::date),
-    ("decoding", fuzz_rules::decoding),
+    ("decoding", fuzz_texts::decoding),
     ("directives", cache::fuzz::directives),
     ("file", config::fuzz::file),
-    ("form", fuzz_rules::form),
+    ("form", fuzz_texts::form),
     ("framing", fuzz::framing),
+    ("long", fuzz_texts::long),
     ("networks", fuzz_access::networks),
     ("path", fuzz_path::path),
     ("patterns", fuzz_patterns::patterns),

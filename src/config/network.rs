@@ -11,13 +11,21 @@ pub const FILE_NETWORKS_MAX: usize = 1_000_000;
 const SHOWN_CHARS_MAX: usize = 60;
 
 /// Reads a network, or an address as the network that has no other, without what the mask takes away; one of IPv4
-/// addresses in the clothes of IPv6 is one of IPv4, as the addresses of clients are.
+/// addresses in the clothes of IPv6 is one of IPv4, as the addresses of clients are. No number begins with a nought: to
+/// some `010` is eight.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
-    let address = || text.parse::<IpAddr>().map(IpNet::from);
-    text.parse::<IpNet>()
-        .or_else(|_| address())
-        .map(|network| plain(network.trunc()))
-        .map_err(|_| format!("{text:?} is no network; networks are written like 10.0.0.0/8 or 2001:db8::/32"))
+    let read = || {
+        let (start, length) =
+            text.split_once('/').map_or((text, None), |(start, length)| (start, Some(length)));
+        let address: IpAddr = start.parse().ok()?;
+        let Some(length) = length else { return Some(IpNet::from(address)) };
+        let is_plain = length.bytes().all(|byte| byte.is_ascii_digit())
+            && !(length.len() > 1 && length.starts_with('0'));
+        IpNet::new(address, length.parse().ok().filter(|_| is_plain)?).ok()
+    };
+    read().map(|network| plain(network.trunc())).ok_or_else(|| {
+        format!("{text:?} is no network; networks are written like 10.0.0.0/8 or 2001:db8::/32")
+    })
 }
 
 /// Reads a list of networks: one on each line; what stands behind a `#` is a comment, and lines may be empty.
@@ -79,6 +87,16 @@ mod tests {
     fn ipv4_in_the_clothes_of_ipv6_is_ipv4() {
         let text = "::ffff:10.0.0.1\n::ffff:10.1.0.0/112\n::ffff:0:0/96\n::/0\n::/95\n::ffff:0:0/95";
         assert_eq!(read(text), ["10.0.0.1/32", "10.1.0.0/16", "0.0.0.0/0", "::/0", "::/95", "::fffe:0:0/95"]);
+    }
+
+    #[test]
+    fn what_some_read_by_eights_is_no_network() {
+        for text in
+            ["010.0.0.0/8", "10.00.0.0/8", "010.0.0.1", "10.0.0.0/08", "10.0.0.0/+8", "10.0.0.0/", "::/00"]
+        {
+            assert!(networks(text).is_err(), "{text}");
+        }
+        assert_eq!(read("0.0.0.0/0\n::/0"), ["0.0.0.0/0", "::/0"]);
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub struct Decoder {
     produced: u64,
     /// What came so far is whole.
     at_end: bool,
+    /// All that comes of it has been written.
+    is_drained: bool,
 }
 
 type BrotliReading = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
@@ -84,7 +86,7 @@ impl Decoder {
                 Kind::Zstd(state)
             }
         };
-        Ok(Decoder { kind, consumed: 0, produced: 0, at_end: true })
+        Ok(Decoder { kind, consumed: 0, produced: 0, at_end: true, is_drained: true })
     }
 
     /// Bytes of memory that a stream takes at most, about. What begins the content says more about `br`: its window.
@@ -101,6 +103,10 @@ impl Decoder {
     /// # Errors
     /// The content is bad; what was written before stands.
     pub fn step(&mut self, input: &[u8], out: &mut [u8]) -> Result<Step, BadCoding> {
+        if input.is_empty() && self.is_drained {
+            // Asked for nothing more than a few times in a row, zstd takes it for a mistake.
+            return Ok(Step { consumed: 0, produced: 0, done: true });
+        }
         let (mut consumed, mut produced) = (0, 0);
         loop {
             let (from, to) = (&input[consumed..], &mut out[produced..]);
@@ -131,7 +137,8 @@ impl Decoder {
         if room && consumed < input.len() {
             return Err(BadCoding::Malformed);
         }
-        Ok(Step { consumed, produced, done: room && consumed == input.len() })
+        self.is_drained = room && consumed == input.len();
+        Ok(Step { consumed, produced, done: self.is_drained })
     }
 
     /// Another member follows one that has ended.

@@ -48,6 +48,23 @@ fn what_is_cut_off_anywhere_is_not_whole() {
 }
 
 #[test]
+fn nothing_may_come_as_often_as_it_likes() {
+    // As from an upstream whose chunks arrive byte by byte: most reads have no content.
+    for coding in Coding::ALL {
+        let (whole, mut out) = (coded(coding, b"to be, or not to be"), Vec::new());
+        let (mut decoder, mut window) = (Decoder::new(coding).unwrap(), [0; 64]);
+        for byte in whole.chunks(1) {
+            for input in std::iter::once(byte).chain(std::iter::repeat_n(&b""[..], 40)) {
+                let step = decoder.step(input, &mut window).unwrap();
+                assert!(step.done && step.consumed == input.len());
+                out.extend_from_slice(&window[..step.produced]);
+            }
+        }
+        assert_eq!((decoder.end(), &out[..]), (Ok(()), &b"to be, or not to be"[..]), "{coding:?}");
+    }
+}
+
+#[test]
 fn something_else_behind_the_content_is_malformed() {
     for coding in Coding::ALL {
         for behind in [&b"x"[..], b"\0\0\0\0\0\0\0\0", b"\x1f\x8c\x08\0\0\0\0\0\0\0", b"HTTP/1.1 200 OK\r\n"]

@@ -72,6 +72,8 @@ pub struct Unable;
 pub struct Encoder {
     effort: Effort,
     kind: Kind,
+    /// It has begun, and not come to its end.
+    is_open: bool,
 }
 
 enum Kind {
@@ -147,7 +149,7 @@ impl Encoder {
                 Kind::Zstd(state)
             }
         };
-        Ok(Encoder { effort, kind })
+        Ok(Encoder { effort, kind, is_open: false })
     }
 
     /// The coding.
@@ -192,6 +194,8 @@ impl Encoder {
     /// Begins another stream in the same memory. Says whether that can be done.
     pub fn begin_again(&mut self) -> bool {
         match &mut self.kind {
+            // At level 1, zlib-rs 0.6 forgets that a block was open: what came next could not be read by anybody.
+            Kind::Gzip(_) if self.is_open => false,
             Kind::Gzip(state) => {
                 state.reset();
                 true
@@ -207,11 +211,14 @@ impl Encoder {
     /// # Errors
     /// The library refuses; the stream is broken.
     pub fn step(&mut self, input: &[u8], out: &mut [u8], flow: Flow) -> Result<Step, Unable> {
-        match &mut self.kind {
-            Kind::Gzip(state) => gzip(state, input, out, flow),
-            Kind::Brotli(state) => brotli(state, input, out, flow),
-            Kind::Zstd(state) => zstd(state, input, out, flow).map_err(|_| Unable),
-        }
+        self.is_open = true;
+        let step = match &mut self.kind {
+            Kind::Gzip(state) => gzip(state, input, out, flow)?,
+            Kind::Brotli(state) => brotli(state, input, out, flow)?,
+            Kind::Zstd(state) => zstd(state, input, out, flow).map_err(|_| Unable)?,
+        };
+        self.is_open = !(step.done && flow == Flow::Finish);
+        Ok(step)
     }
 }
 

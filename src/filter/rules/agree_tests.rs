@@ -27,8 +27,10 @@ proptest! {
         agent in "(bot|Bot|x|abc|\\$\\{jndi:|%24|/){0,3}",
         cookie in "((k|j)=(v|w|%76|ab);? ?){0,3}",
         form in "(ab|%61b|x|1'or){0,3}",
+        field in "(ab|P|x|%61){0,3}",
     ) {
-        rules(format!("{}\n\n{target}\n{agent}\n{cookie}\n{form}", lines.join("\n")).as_bytes());
+        let request = format!("{target}\n{agent}\n{cookie}\n{form}\n{field}");
+        rules(format!("{}\n!\n\n{request}\n{request}", lines.join("\n")).as_bytes());
     }
 }
 

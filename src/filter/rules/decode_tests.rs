@@ -1,7 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
 
 use super::*;
-use crate::filter::rules::fuzz_rules::decoding;
+use crate::filter::rules::fuzz_texts::decoding;
 use proptest::prelude::*;
 
 fn readings(text: &str, manner: Manner) -> Vec<String> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::filter::rules::fuzz_rules::form as fuzz;
+use crate::filter::rules::fuzz_texts::form as fuzz;
 use proptest::prelude::*;
 
 fn of_type(text: &str) -> Result<Option<Kind<'_>>, BadForm> {

@@ -1,129 +1,135 @@
-//! Fuzz bodies for rules: what must hold for any text, any form and any request. The targets in `tests/fuzz` and the run
-//! over the corpus in `tests/corpus.rs` only call them.
+//! The fuzz body for rules: what must hold for any of them and any request. The target in `tests/fuzz` and the run over the
+//! corpus in `tests/corpus.rs` only call it.
 
 use std::borrow::Cow;
 use std::task::{Context, Poll, Waker};
 
-use super::decode::{Manner, Readings, is_plain};
-use super::form::{self, Kind};
-use super::{Asked, Engine, Marks, Pass, Scratch, Texts, inject};
+use super::decode::Manner;
+use super::{Asked, Engine, Marks, Pass, Scratch, Texts, Verdict};
 use crate::config::matching::{Condition, PathPattern, Test};
 use crate::config::probes;
 use crate::config::rules::{Probes, Rule, RuleAction, Search, Subject, When};
-use crate::http::query;
 use crate::http::{FieldLine, Fields, Name, Span, path};
 
 /// So much of an input is looked at.
 const BYTES_MAX: usize = 4096;
 
-/// Any text: it has few readings, none longer than thrice itself, itself among them, and what it is decoded to as well.
-pub fn decoding(bytes: &[u8]) {
-    let bytes = &bytes[..bytes.len().min(BYTES_MAX)];
-    let mut readings = Readings::default();
-    for manner in [Manner::Path, Manner::Form, Manner::Plain] {
-        let (mut count, mut has_itself, mut standard) = (0, false, Vec::new());
-        let accepted = readings.any(bytes, manner, &mut |reading, is_standard| {
-            count += 1;
-            has_itself |= reading == bytes;
-            if is_standard {
-                standard.push(reading.to_vec());
-            }
-            assert!(reading.len() <= 3 * bytes.len());
-            false
-        });
-        assert!(!accepted && has_itself && (1..=10).contains(&count), "{count} readings");
-        assert_eq!(standard.len(), 1, "there is one that is standard");
-        if is_plain(bytes, manner) {
-            assert_eq!(count, 1);
-        }
-        let is_simple = bytes.is_ascii() && !bytes.windows(2).any(|two| two.eq_ignore_ascii_case(b"%u"));
-        let mut decoded = Vec::new();
-        query::decode(bytes, &mut decoded);
-        if manner == Manner::Form && is_simple && decoded.is_ascii() {
-            assert_eq!(standard[0], decoded);
-        }
-    }
-    let _ = (inject::is_sqli(bytes), inject::is_xss(bytes));
-}
-
-/// A line with a Content-Type, and content behind it: what is read lies within bounds, and fields of a form that is
-/// encoded are those that a query would have.
-pub fn form(bytes: &[u8]) {
-    let bytes = &bytes[..bytes.len().min(4 * BYTES_MAX)];
-    let end = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
-    let (line, content) = (&bytes[..end], bytes.get(end + 1..).unwrap_or_default());
-    let Ok(Some(kind)) = form::kind(std::iter::once(line)) else { return };
-    let Ok(texts) = form::read(&kind, content) else { return };
-    assert!(texts.texts.len() <= 3 * form::FIELDS_MAX);
-    let length: usize = texts.texts.iter().map(|(text, _)| text.len()).sum();
-    assert!(length <= content.len());
-    match kind {
-        Kind::Encoded => {
-            let all = query::parameters(content).flat_map(|field| [field.name, field.value]);
-            assert!(all.eq(texts.texts.iter().map(|(text, _)| &**text)));
-        }
-        Kind::Parts(boundary) => {
-            let delimiter = [b"\r\n--", &*boundary].concat();
-            let has = |text: &[u8]| memchr::memmem::find(text, &delimiter).is_some();
-            // Quoted names are of one line.
-            assert!(!texts.texts.iter().any(|(text, _)| has(text)));
-        }
-        Kind::Json => {}
-    }
-}
-
-/// Lines of rules, then an empty line, then a target, a User-Agent, a cookie and a form, each in a line: the index finds
-/// what asking each rule finds. A rule is a letter for its action, one for what it asks for, and a text.
+/// Lines of rules, then an empty line, then requests, of a line each for a target, a User-Agent, a cookie, a form and a
+/// field: the index finds what asking each rule finds, whatever was asked before. A rule is a letter for its action, one
+/// for what it asks for, and a text; a line `!` stands for the shipped set.
 pub fn rules(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(&bytes[..bytes.len().min(BYTES_MAX)]) else { return };
-    let (rules, request) = text.split_once("\n\n").unwrap_or((text, ""));
-    let mut all: Vec<Rule> = rules.lines().take(100).filter_map(rule).collect();
-    all.extend(
-        probes::rules(&Probes::default()).into_iter().map(|rule| Rule { action: RuleAction::Log, ..rule }),
-    );
+    let bytes = &bytes[..bytes.len().min(BYTES_MAX)];
+    let end = memchr::memmem::find(bytes, b"\n\n").unwrap_or(bytes.len());
+    let Ok(lines) = std::str::from_utf8(&bytes[..end]) else { return };
+    let mut all: Vec<Rule> =
+        lines.lines().filter(|line| line.len() <= RULE_BYTES_MAX).take(100).filter_map(rule).collect();
+    if lines.lines().any(|line| line == "!") {
+        let probes = probes::rules(&Probes::default()).into_iter();
+        all.extend(probes.map(|rule| Rule { action: RuleAction::Log, ..rule }));
+    }
     let tags = ["a".to_owned(), "b".to_owned()];
-    let engine = Engine::new([(false, &all[..]), (true, &all[..])], &tags);
-    let mut lines = request.lines();
-    let mut line = || lines.next().unwrap_or_default();
-    let target = format!("/{}", line());
-    let pairs = [("Host", "a"), ("User-Agent", line()), ("Cookie", line())];
-    let form = line();
-    let (sent, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query.as_bytes())),
-        None => (&*target, None),
+    let (first, last) = all.split_at(all.len() / 2);
+    let engine = Engine::new([(false, first), (true, &all), (false, last)], &tags);
+    let requests = bytes.get(end + 2..).unwrap_or_default();
+    let lines: Vec<&[u8]> = requests.split(|&byte| byte == b'\n').take(REQUESTS_MAX * 5).collect();
+    let mut scratch = Scratch::default();
+    for request in lines.chunks(5) {
+        let line = |at: usize| request.get(at).copied().unwrap_or_default();
+        // What heads cannot have in them never gets here.
+        let is_value = |value: &&[u8]| !value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t');
+        let is_target = line(0).iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#');
+        if is_target && [1, 2, 4].into_iter().map(line).all(|value| is_value(&value)) {
+            assert_agrees_on_request(&engine, [line(0), line(1), line(2), line(3), line(4)], &mut scratch);
+        }
+    }
+}
+
+/// A longer rule is none: it could be nested too deep.
+const RULE_BYTES_MAX: usize = 200;
+/// So many requests are made, one after the other.
+const REQUESTS_MAX: usize = 4;
+
+fn assert_agrees_on_request(
+    engine: &Engine,
+    [target, agent, cookie, form, field]: [&[u8]; 5],
+    scratch: &mut Scratch,
+) {
+    let target = [b"/", target].concat();
+    let (sent, query) = match memchr::memchr(b'?', &target) {
+        Some(end) => (&target[..end], Some(&target[end + 1..])),
+        None => (&target[..], None),
     };
     let mut normal = Vec::new();
-    if path::normalise(sent.as_bytes(), &mut normal).is_err() {
+    if path::normalise(sent, &mut normal).is_err() {
         return;
     }
-    with_fields(&pairs, |fields, field_bytes| {
+    let pairs =
+        [("Host", &b"a"[..]), ("User-Agent", agent), ("Cookie", cookie), ("X-A", field), ("cookie", field)];
+    with_lines(&pairs[..if field.is_empty() { 3 } else { 5 }], |fields, field_bytes| {
         let asked = Asked {
             host: b"a.example",
-            sent_path: sent.as_bytes(),
+            sent_path: sent,
             path: &normal,
             query,
-            method: b"GET",
+            method: if field.starts_with(b"P") { b"POST" } else { b"GET" },
             fields,
             field_bytes,
             listener: "web",
             client: "10.1.2.3".parse().ok(),
             size: Some(form.len() as u64),
         };
-        let texts = vec![(Cow::Borrowed(form.as_bytes()), Manner::Form)];
-        let texts = Texts { subject: Subject::Form, texts };
-        assert_agrees(&engine, &asked, Pass::Head { content_follows: false });
-        assert_agrees_on(&engine, &asked, &texts);
+        let texts = vec![(Cow::Borrowed(form), Manner::Form)];
+        let subject = if form.starts_with(b"{") { Subject::Json } else { Subject::Form };
+        let texts = Texts { subject, texts };
+        assert_agrees(engine, &asked, Pass::Head { content_follows: false });
+        assert_agrees_on(engine, &asked, &texts);
+        // The second time what was seen is known.
+        for _ in 0..2 {
+            assert_agrees_throughout(engine, &asked, &texts, scratch);
+        }
     });
+}
+
+/// Both passes, one behind the other, with what is left of the first.
+fn assert_agrees_throughout(engine: &Engine, asked: &Asked<'_>, texts: &Texts<'_>, scratch: &mut Scratch) {
+    let head = Pass::Head { content_follows: true };
+    let (mut marks, mut hits) = (Marks::default(), Vec::new());
+    let verdict = engine.check(asked, head, &mut marks, scratch, &mut |place| hits.push(place));
+    let (mut each_marks, mut each_hits) = (Marks::default(), Vec::new());
+    let mut plain = Scratch::default();
+    let each =
+        engine.check_each(asked, head, &mut each_marks, &mut plain, &mut |place| each_hits.push(place));
+    assert_eq!((verdict, marks, &hits), (each, each_marks, &each_hits), "{asked:?}");
+    let until = match verdict {
+        Verdict::Turned(_) => return,
+        Verdict::Allowed(place) => place,
+        Verdict::Pass => usize::MAX,
+    };
+    let found = now(engine.study(asked, texts, async || {}));
+    let found_each = now(engine.study_each(asked, texts));
+    let (content, content_each) = (Pass::Content(&found, until), Pass::Content(&found_each, until));
+    let verdict = engine.check(asked, content, &mut marks, scratch, &mut |place| hits.push(place));
+    let each = engine
+        .check_each(asked, content_each, &mut each_marks, &mut plain, &mut |place| each_hits.push(place));
+    assert_eq!((verdict, marks, &hits), (each, each_marks, &each_hits), "{asked:?}");
+    hits.sort_unstable();
+    assert!(hits.windows(2).all(|two| two[0] != two[1]), "a rule was told of twice: {hits:?}");
 }
 
 /// Calls `with` with field lines of these names and values.
 pub fn with_fields<R>(pairs: &[(&str, &str)], with: impl FnOnce(Fields<'_>, &[u8]) -> R) -> R {
+    let pairs: Vec<(&str, &[u8])> = pairs.iter().map(|&(name, value)| (name, value.as_bytes())).collect();
+    with_lines(&pairs, with)
+}
+
+/// The same, of any bytes.
+fn with_lines<R>(pairs: &[(&str, &[u8])], with: impl FnOnce(Fields<'_>, &[u8]) -> R) -> R {
     let (mut head, mut lines) = (Vec::new(), Vec::new());
     for (name, value) in pairs {
         let start = head.len();
         head.extend_from_slice(name.as_bytes());
         let end = head.len();
-        head.extend_from_slice(value.trim_ascii().as_bytes());
+        head.extend_from_slice(value.trim_ascii());
         let (name_at, value_at) = (Span::new(start, end), Span::new(end, head.len()));
         lines.push(FieldLine { name: name_at, value: value_at, known: Name::recognise(name.as_bytes()) });
     }
@@ -199,6 +205,22 @@ fn when(kind: &str, text: &str) -> Option<When> {
         "C" => finds(Subject::Cookie, &[text], None),
         "H" => finds(Subject::Header, &[text], text.parse().ok()),
         "F" => finds(Subject::Form, &[text], text.parse().ok()),
+        "f" => finds(Subject::Field("x-a".to_owned()), &[text], text.parse().ok()),
+        "J" => finds(Subject::Json, &[text], None),
+        "m" => When::Is(Condition::Method(vec![text.to_owned()])),
+        "o" => When::Is(Condition::Header(
+            "x-a".to_owned(),
+            Test::OneOf(vec![Test::Suffix(text.to_owned()), Test::Is(text.to_ascii_uppercase())]),
+        )),
+        "A" => When::Is(Condition::Header("X-A".to_owned(), Test::Absent)),
+        "z" => When::Size { min: text.parse().ok(), max: None },
+        "i" | "s" => When::Finds(Search {
+            within: vec![Subject::Query, Subject::Form, Subject::Cookie],
+            contains: Some(text).filter(|text| !text.is_empty()).map(str::to_owned).into_iter().collect(),
+            sqli: kind == "i",
+            xss: kind == "s",
+            ..Search::default()
+        }),
         "T" => When::Tagged(vec![text.to_owned()]),
         "n" => {
             let (kind, rest) = text.split_at_checked(1)?;

@@ -13,6 +13,7 @@ mod condition;
 pub mod decode;
 pub mod form;
 pub mod fuzz_rules;
+pub mod fuzz_texts;
 mod index;
 pub mod inject;
 mod keys;

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ringway::filter::rules::fuzz_rules::decoding(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ringway::filter::rules::fuzz_texts::decoding(bytes));
