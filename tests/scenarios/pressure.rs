@@ -4,7 +4,7 @@
 use std::thread;
 
 use crate::support::cache::status;
-use crate::support::{Client, Driver, Origin, Proxy, Setup, eventually, get, ms, ok, on_each_driver};
+use crate::support::{Client, Driver, Gate, Origin, Proxy, Setup, eventually, get, ms, ok, on_each_driver};
 
 fn start(driver: Driver, cores: usize, origin: &Origin, args: &[&str]) -> Proxy {
     Setup::new(driver).cores(cores).admin().origin(origin).args(args).start()
@@ -62,10 +62,12 @@ fn idle_connections_go_first_and_the_oldest_of_them_before_the_others() {
 fn under_pressure_responses_end_their_connections_and_new_ones_are_turned_away_at_the_limit() {
     on_each_driver(|driver| {
         for cores in [1, 2] {
-            let origin = Origin::start(|peer| {
+            let gate = Gate::default();
+            let held = gate.clone();
+            let origin = Origin::start(move |peer| {
                 while let Some(request) = peer.request() {
                     if request.target() == "/wait" {
-                        peer.sleep(ms(3000));
+                        held.pass(1);
                     }
                     peer.send(ok("x"));
                 }
@@ -86,6 +88,7 @@ fn under_pressure_responses_end_their_connections_and_new_ones_are_turned_away_a
             assert_eq!((response.status(), response.field("Retry-After")), (503, Some("5")));
             assert!(number(&proxy, "process") >= 1);
             // Who is there is served.
+            gate.open();
             for client in &mut waiting {
                 let response = client.response();
                 assert_eq!((response.status(), response.text().as_str()), (200, "x"));
