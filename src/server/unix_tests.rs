@@ -194,7 +194,7 @@ fn a_quiet_connection_on_a_unix_socket_is_parked_and_comes_back() {
         let Some(running) = Running::start(&settings(driver, &front, &[(&back, 1)])) else { continue };
         let stream = connect(&front.0);
         ask(&stream);
-        std::thread::sleep(Duration::from_millis(1_500));
+        std::thread::sleep(Duration::from_millis(3_000));
         assert_eq!(ask(&stream).1, "back");
         drop(stream);
         let (totals, _) = running.stop();
