@@ -110,11 +110,13 @@ fn with_large_content() -> Origin {
     })
 }
 
-/// Asks until a request is turned away for want of room, and then until one is served again.
-fn until_refused_and_served(proxy: &Proxy) {
+/// Asks until a request is turned away for want of room, and then until one is served again. There may be room again
+/// before anybody asks: so there comes more each time that takes some.
+fn until_refused_and_served(proxy: &Proxy, mut more: impl FnMut()) {
     let ask = || proxy.client().ask(get("/"));
     let mut response = ask();
     eventually("there is no room", || {
+        more();
         response = ask();
         response.status() == 503
     });
@@ -136,9 +138,13 @@ fn where_memory_runs_out_those_who_hold_it_longest_make_room_for_others() {
         assert_eq!(parked.ask(get("/")).status(), 200);
         thread::sleep(ms(1600));
         // They read nothing, so that each of them holds a window; and they would not leave for two minutes.
-        let mut greedy: Vec<Client> = (0..60).map(|_| proxy.client()).collect();
-        greedy.iter_mut().for_each(|client| client.send(get("/large")));
-        until_refused_and_served(&proxy);
+        let greedy_one = || {
+            let mut client = proxy.client();
+            client.send(get("/large"));
+            client
+        };
+        let mut greedy: Vec<Client> = (0..60).map(|_| greedy_one()).collect();
+        until_refused_and_served(&proxy, || greedy.push(greedy_one()));
         eventually("it is not full", || state(&proxy).0 != "full");
         assert!(number(&proxy, "overloaded") >= 1 && number(&proxy, "too_slow") >= 1);
         assert_eq!((is_closed(&parked), number(&proxy, "idle_closed")), (false, 0));
@@ -173,7 +179,7 @@ fn content_that_is_held_in_memory_counts_and_uploads_that_stall_make_room() {
         let first = stall();
         eventually("it counts", || memory() >= before + 900_000);
         let mut others: Vec<Client> = (0..10).map(|_| stall()).collect();
-        until_refused_and_served(&proxy);
+        until_refused_and_served(&proxy, || others.push(stall()));
         assert!(
             others.iter_mut().any(|client| {
                 client.try_response_to("POST").is_ok_and(|response| response.status() == 408)
