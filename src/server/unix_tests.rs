@@ -72,11 +72,16 @@ impl Running {
     fn stop(self) -> (Totals, String) {
         self.workers.iter().for_each(|worker| worker.tell(Order::Drain(self.drain)));
         let mut totals = Totals::default();
-        for _ in &self.workers {
+        let mut running = self.workers.len();
+        while running > 0 {
             match self.events.recv_timeout(PATIENCE).unwrap() {
-                Event::Ended(Ok(counted)) => totals.merge(&counted),
+                Event::Ended(ended) => {
+                    totals.merge(&ended.expect("a worker ends well"));
+                    running -= 1;
+                }
                 Event::Note(note) => panic!("{note}"),
-                _ => panic!("a worker did not end well"),
+                // Where it took long, there is more to be told.
+                _ => {}
             }
         }
         drop(self.configurator);
