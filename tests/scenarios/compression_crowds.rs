@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::cache::{bare, fresh_with, has_condition, page};
+use crate::support::cache::{all_have_asked, bare, fresh_with, has_condition, page};
 use crate::support::coded::{coding_count, route, taking, words};
-use crate::support::{Origin, Setup, assert_same, eventually, get, on_each_driver};
+use crate::support::{Gate, Origin, Setup, assert_same, eventually, get, on_each_driver};
 
 const HTML: &str = "Content-Type: text/html\r\nETag: \"a\"\r\n";
 
@@ -62,7 +62,8 @@ fn for_a_crowd_content_is_compressed_a_few_times_and_others_are_served_meanwhile
         for _ in 0..10 {
             let began = Instant::now();
             assert_eq!(other.ask(get("/short")).text(), "short");
-            assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+            // All of it in one go, one after another, would take longer.
+            assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         }
         let mut compressed = 0;
         for client in &mut clients {
@@ -71,9 +72,12 @@ fn for_a_crowd_content_is_compressed_a_few_times_and_others_are_served_meanwhile
             compressed += u64::from(response.coding() == "gzip");
             assert_same(&response.plain(), &long);
         }
-        assert!((1..=10).contains(&compressed), "{compressed}");
-        let status = [coding_count(&proxy, "compressed"), coding_count(&proxy, "compression_skipped")];
-        assert_eq!(status.iter().sum::<u64>() + coding_count(&proxy, "compressed_hits"), 40, "{status:?}");
+        // Whoever is asked for late may find the form there.
+        let [on_the_way, skipped, hits] =
+            ["compressed", "compression_skipped", "compressed_hits"].map(|name| coding_count(&proxy, name));
+        assert!((1..=10).contains(&on_the_way), "{on_the_way}");
+        assert_eq!(on_the_way + hits, compressed);
+        assert_eq!(on_the_way + skipped + hits, 40, "{on_the_way} {skipped} {hits}");
         eventually("the form is there", || coding_count(&proxy, "compressed_kept") == 1);
         assert_eq!(proxy.ask(taking("/long", "gzip")).coding(), "gzip");
         assert_eq!(origin.requests().iter().filter(|request| request.target() == "/long").count(), 1);
@@ -83,11 +87,15 @@ fn for_a_crowd_content_is_compressed_a_few_times_and_others_are_served_meanwhile
 #[test]
 fn a_crowd_that_reads_along_gets_it_whole_whether_compressed_or_not() {
     on_each_driver(|driver| {
-        let origin = Origin::start(|peer| {
+        // The rest comes when all are there.
+        let gate = Gate::default();
+        let held = gate.clone();
+        let origin = Origin::start(move |peer| {
             while peer.request().is_some() {
                 peer.send(crate::support::cache::fresh_head(None, HTML));
                 for piece in words(400_000).chunks(40_000) {
                     peer.send(crate::support::chunk(piece));
+                    held.pass(1);
                     std::thread::sleep(Duration::from_millis(30));
                 }
                 peer.send("0\r\n\r\n");
@@ -98,6 +106,8 @@ fn a_crowd_that_reads_along_gets_it_whole_whether_compressed_or_not() {
         for client in &mut clients {
             client.send(taking("/", "zstd"));
         }
+        all_have_asked(&proxy, 20);
+        gate.open();
         let mut compressed = 0;
         for client in &mut clients {
             let response = client.response();

@@ -13,7 +13,7 @@ use crate::support::{Client, Driver, Origin, Proxy, Setup, eventually, get, ms, 
 /// A file whose listener has these lines.
 fn text(origin: &Origin, lines: &str) -> String {
     format!(
-        "origin = ['{}']\nfirst-byte-timeout = '1s'\n[listener.web]\naddress = '127.0.0.1:0'\n{lines}",
+        "origin = ['{}']\nfirst-byte-timeout = '10s'\n[listener.web]\naddress = '127.0.0.1:0'\n{lines}",
         origin.url()
     )
 }
@@ -51,13 +51,17 @@ fn number(proxy: &Proxy, part: &str, name: &str) -> u64 {
     status(proxy)[part][name].as_u64().unwrap()
 }
 
-/// Connections that are open, on all workers.
+/// Connections that are open, on all workers. Each says how many it has when it is asked: while some come or go, that
+/// need not be what all had together at any moment.
 fn open(proxy: &Proxy) -> u64 {
-    let status = status(proxy);
-    let workers = status["workers"].as_array().unwrap();
-    let of_workers = workers.iter().map(|worker| worker["connections"].as_u64().unwrap()).sum();
-    assert!(status["pressure"]["connections"].as_u64().unwrap() <= of_workers + 8, "they are counted alike");
-    of_workers
+    let mut open = 0;
+    eventually("they are counted alike", || {
+        let status = status(proxy);
+        let workers = status["workers"].as_array().unwrap();
+        open = workers.iter().map(|worker| worker["connections"].as_u64().unwrap()).sum();
+        status["pressure"]["connections"] == open
+    });
+    open
 }
 
 #[test]
@@ -69,7 +73,8 @@ fn a_listener_has_exactly_as_many_connections_as_it_may_over_all_workers() {
             let mut clients: Vec<Client> = (0..100).map(|_| proxy.client()).collect();
             let mut served: Vec<bool> = clients.iter_mut().map(is_served).collect();
             assert_eq!(served.iter().filter(|served| **served).count(), 40, "on {cores}");
-            assert_eq!((open(&proxy), number(&proxy, "turned_away", "listener")), (40, 60));
+            eventually("the others have left", || open(&proxy) == 40);
+            assert_eq!(number(&proxy, "turned_away", "listener"), 60);
             // Who leaves makes room, and nobody else does.
             for (client, served) in clients.drain(..).zip(served.drain(..)) {
                 if served && client.stream().local_addr().unwrap().port() % 2 == 0 {
@@ -111,7 +116,8 @@ fn each_client_has_exactly_as_many_as_it_may_however_many_others_there_are() {
                     );
                 }
             });
-            assert_eq!((open(&proxy), number(&proxy, "turned_away", "client")), (60, 60));
+            eventually("the others have left", || open(&proxy) == 60);
+            assert_eq!(number(&proxy, "turned_away", "client"), 60);
             // They count also while they are parked, and after they have come back.
             thread::sleep(ms(1500));
             assert!(!is_served(&mut from(&proxy, 1)));
@@ -192,7 +198,7 @@ fn who_is_made_to_wait_is_counted_all_the_while_and_no_longer() {
         let origin = Origin::echo();
         let text = format!(
             "[listener.web]\naddress = '127.0.0.1:0'\nmax-client-connections = 3\nrules = 'mine'\n\
-             [[rule-set.mine.rule]]\nid = 'pit'\npath = '/pit'\ntarpit = '2s'\n\
+             [[rule-set.mine.rule]]\nid = 'pit'\npath = '/pit'\ntarpit = '5s'\n\
              [rate.slow]\nrate = '30/m'\nburst = 1\ndelay = '30s'\n{}\
              [[route]]\npath = '/late'\nupstream = 'app'\nrate = 'slow'\n\
              [[route]]\nupstream = 'app'\nbuffer-request = true\n",
@@ -275,7 +281,8 @@ fn a_flood_of_new_connections_is_turned_away_without_hurting_who_is_there() {
                 thread::sleep(ms(10));
             }
         });
-        assert!(number(&proxy, "turned_away", "client_rate") > 2000);
+        // The last of them may still be on their way in.
+        eventually("most are turned away", || number(&proxy, "turned_away", "client_rate") > 2000);
         drop(good);
         eventually("all have left", || open(&proxy) == 0);
     });

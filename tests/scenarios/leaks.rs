@@ -140,7 +140,8 @@ fn exchanges_that_fail_leave_no_descriptor_and_no_memory_behind() {
                     });
                 }
             });
-            assert_eq!(proxy.get("/good").text(), "hello");
+            // On a busy machine, what is good may take longer than the short time that it has here.
+            eventually("what is good is served", || proxy.get("/good").text() == "hello");
         };
         let baseline = proxy.descriptors_at_rest();
         round();

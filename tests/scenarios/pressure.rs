@@ -4,7 +4,7 @@
 use std::thread;
 
 use crate::support::cache::status;
-use crate::support::{Client, Driver, Origin, Proxy, Setup, eventually, get, ms, ok, on_each_driver};
+use crate::support::{Client, Driver, Gate, Origin, Proxy, Setup, eventually, get, ms, ok, on_each_driver};
 
 fn start(driver: Driver, cores: usize, origin: &Origin, args: &[&str]) -> Proxy {
     Setup::new(driver).cores(cores).admin().origin(origin).args(args).start()
@@ -62,10 +62,12 @@ fn idle_connections_go_first_and_the_oldest_of_them_before_the_others() {
 fn under_pressure_responses_end_their_connections_and_new_ones_are_turned_away_at_the_limit() {
     on_each_driver(|driver| {
         for cores in [1, 2] {
-            let origin = Origin::start(|peer| {
+            let gate = Gate::default();
+            let held = gate.clone();
+            let origin = Origin::start(move |peer| {
                 while let Some(request) = peer.request() {
                     if request.target() == "/wait" {
-                        peer.sleep(ms(3000));
+                        held.pass(1);
                     }
                     peer.send(ok("x"));
                 }
@@ -86,6 +88,7 @@ fn under_pressure_responses_end_their_connections_and_new_ones_are_turned_away_a
             assert_eq!((response.status(), response.field("Retry-After")), (503, Some("5")));
             assert!(number(&proxy, "process") >= 1);
             // Who is there is served.
+            gate.open();
             for client in &mut waiting {
                 let response = client.response();
                 assert_eq!((response.status(), response.text().as_str()), (200, "x"));
@@ -107,11 +110,13 @@ fn with_large_content() -> Origin {
     })
 }
 
-/// Asks until a request is turned away for want of room, and then until one is served again.
-fn until_refused_and_served(proxy: &Proxy) {
+/// Asks until a request is turned away for want of room, and then until one is served again. There may be room again
+/// before anybody asks: so there comes more each time that takes some.
+fn until_refused_and_served(proxy: &Proxy, mut more: impl FnMut()) {
     let ask = || proxy.client().ask(get("/"));
     let mut response = ask();
     eventually("there is no room", || {
+        more();
         response = ask();
         response.status() == 503
     });
@@ -133,9 +138,13 @@ fn where_memory_runs_out_those_who_hold_it_longest_make_room_for_others() {
         assert_eq!(parked.ask(get("/")).status(), 200);
         thread::sleep(ms(1600));
         // They read nothing, so that each of them holds a window; and they would not leave for two minutes.
-        let mut greedy: Vec<Client> = (0..60).map(|_| proxy.client()).collect();
-        greedy.iter_mut().for_each(|client| client.send(get("/large")));
-        until_refused_and_served(&proxy);
+        let greedy_one = || {
+            let mut client = proxy.client();
+            client.send(get("/large"));
+            client
+        };
+        let mut greedy: Vec<Client> = (0..60).map(|_| greedy_one()).collect();
+        until_refused_and_served(&proxy, || greedy.push(greedy_one()));
         eventually("it is not full", || state(&proxy).0 != "full");
         assert!(number(&proxy, "overloaded") >= 1 && number(&proxy, "too_slow") >= 1);
         assert_eq!((is_closed(&parked), number(&proxy, "idle_closed")), (false, 0));
@@ -170,7 +179,7 @@ fn content_that_is_held_in_memory_counts_and_uploads_that_stall_make_room() {
         let first = stall();
         eventually("it counts", || memory() >= before + 900_000);
         let mut others: Vec<Client> = (0..10).map(|_| stall()).collect();
-        until_refused_and_served(&proxy);
+        until_refused_and_served(&proxy, || others.push(stall()));
         assert!(
             others.iter_mut().any(|client| {
                 client.try_response_to("POST").is_ok_and(|response| response.status() == 408)

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use crate::support::cache::{fresh_with, status};
 use crate::support::client::Response;
 use crate::support::live::Live;
-use crate::support::{Client, Driver, Origin, Proxy, Setup, assert_limit, get, get_with, ms, on_each_driver};
+use crate::support::{
+    Client, Driver, Origin, Proxy, Setup, assert_limit, eventually, get, get_with, ms, on_each_driver,
+    once_in_a_few,
+};
 
 /// A proxy that answers by itself, with that above its routes and that in them.
 fn answering(rates: &str, route: &str) -> String {
@@ -47,44 +50,46 @@ fn counts(proxy: &Proxy, name: &str) -> (u64, u64, u64) {
 fn all_cores_together_take_a_rate_and_no_more() {
     on_each_driver(|driver| {
         for cores in [1, 2, 4] {
-            let text = answering("[rate.all]\nrate = '1000/s'\nburst = 300\nby = 'all'", "rate = 'all'");
-            let proxy = start(driver, cores, &text);
-            let address = proxy.address();
-            let (taken, refused, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-            let began = Instant::now();
-            let (least, most) = thread::scope(|scope| {
-                for _ in 0..4 * cores {
-                    scope.spawn(|| {
-                        let mut client = Client::connect(address);
-                        while !stop.load(Ordering::SeqCst) {
-                            match client.ask(get("/")).status() {
-                                200 => taken.fetch_add(1, Ordering::SeqCst),
-                                _ => refused.fetch_add(1, Ordering::SeqCst),
-                            };
-                        }
-                    });
-                }
-                // From when the first is taken, until there is none more to come.
-                while taken.load(Ordering::SeqCst) == 0 {
-                    thread::sleep(ms(1));
-                }
-                let running = Instant::now();
-                thread::sleep(ms(2500));
-                let least = running.elapsed();
-                stop.store(true, Ordering::SeqCst);
-                (least, began)
+            // Where all are held up for longer than the burst lasts, some of the rate is lost to nobody's fault.
+            once_in_a_few("the whole rate is taken", || {
+                let text = answering("[rate.all]\nrate = '1000/s'\nburst = 300\nby = 'all'", "rate = 'all'");
+                let proxy = start(driver, cores, &text);
+                let address = proxy.address();
+                let (taken, refused, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+                let began = Instant::now();
+                let (least, most) = thread::scope(|scope| {
+                    for _ in 0..4 * cores {
+                        scope.spawn(|| {
+                            let mut client = Client::connect(address);
+                            while !stop.load(Ordering::SeqCst) {
+                                match client.ask(get("/")).status() {
+                                    200 => taken.fetch_add(1, Ordering::SeqCst),
+                                    _ => refused.fetch_add(1, Ordering::SeqCst),
+                                };
+                            }
+                        });
+                    }
+                    // From when the first is taken, until there is none more to come.
+                    while taken.load(Ordering::SeqCst) == 0 {
+                        thread::sleep(ms(1));
+                    }
+                    let running = Instant::now();
+                    thread::sleep(ms(2500));
+                    let least = running.elapsed();
+                    stop.store(true, Ordering::SeqCst);
+                    (least, began)
+                });
+                let most = most.elapsed();
+                let (taken, refused) = (taken.into_inner(), refused.into_inner());
+                let bound = |time: Duration| 300.0 + 1000.0 * time.as_secs_f64();
+                #[expect(clippy::cast_precision_loss, reason = "they are few")]
+                let count = taken as f64;
+                assert!(count <= bound(most) + 1.0, "{taken} in {most:?} on {cores} cores");
+                assert_eq!(counts(&proxy, "all").0, refused);
+                println!("{taken} in {least:?} to {most:?} on {cores} cores");
+                // Only where there was always somebody to be refused has anybody had to wait for the rate.
+                refused <= taken || count >= bound(least) * 0.99
             });
-            let most = most.elapsed();
-            let (taken, refused) = (taken.into_inner(), refused.into_inner());
-            let bound = |time: Duration| 300.0 + 1000.0 * time.as_secs_f64();
-            #[expect(clippy::cast_precision_loss, reason = "they are few")]
-            let count = taken as f64;
-            assert!(count <= bound(most) + 1.0, "{taken} in {most:?} on {cores} cores");
-            // Only where there was always somebody to be refused has anybody had to wait for the rate.
-            if refused > taken {
-                assert!(count >= bound(least) * 0.99, "{taken} in {least:?} on {cores} cores");
-            }
-            assert_eq!(counts(&proxy, "all").0, refused);
         }
     });
 }
@@ -117,25 +122,30 @@ fn many_keys_on_many_cores_get_their_burst_each() {
 fn a_refusal_says_when_to_come_back_and_that_is_so() {
     on_each_driver(|driver| {
         let text = answering("[rate.slow]\nrate = '1/s'\nburst = 2", "rate = 'slow'");
-        let proxy = start(driver, 2, &text);
-        let mut client = proxy.client();
-        for _ in 0..2 {
-            let response = client.ask(get("/"));
-            assert_eq!((response.status(), response.field("RateLimit")), (200, None));
-        }
-        let refused = client.ask(get("/"));
-        assert_eq!(refused.status(), 429);
-        assert_eq!(refused.field("Retry-After"), Some("1"));
-        assert_eq!(refused.field("RateLimit-Policy"), Some("\"slow\";q=2;w=2"));
-        assert_eq!(refused.field("RateLimit"), Some("\"slow\";r=0;t=1"));
-        assert!(!refused.says_close(), "{refused:?}");
-        let head = {
-            client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
-            client.response_to("HEAD")
-        };
-        assert_eq!((head.status(), head.body().len()), (429, 0));
-        thread::sleep(ms(1000));
-        assert_eq!(client.ask(get("/")).status(), 200);
+        once_in_a_few("the burst is used up within a second", || {
+            let proxy = start(driver, 2, &text);
+            let mut client = proxy.client();
+            for _ in 0..2 {
+                let response = client.ask(get("/"));
+                assert_eq!((response.status(), response.field("RateLimit")), (200, None));
+            }
+            let refused = client.ask(get("/"));
+            let head = {
+                client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+                client.response_to("HEAD")
+            };
+            if (refused.status(), head.status()) != (429, 429) {
+                return false;
+            }
+            assert_eq!(refused.field("Retry-After"), Some("1"));
+            assert_eq!(refused.field("RateLimit-Policy"), Some("\"slow\";q=2;w=2"));
+            assert_eq!(refused.field("RateLimit"), Some("\"slow\";r=0;t=1"));
+            assert!(!refused.says_close(), "{refused:?}");
+            assert_eq!(head.body().len(), 0);
+            thread::sleep(ms(1000));
+            assert_eq!(client.ask(get("/")).status(), 200);
+            true
+        });
     });
 }
 
@@ -287,23 +297,28 @@ fn requests_over_the_rate_wait_up_to_a_bound() {
     on_each_driver(|driver| {
         let text =
             answering("[rate.slow]\nrate = '5/s'\nburst = 1\nby = 'all'\ndelay = '500ms'", "rate = 'slow'");
-        let proxy = start(driver, 2, &text);
-        let address = proxy.address();
-        let began = Instant::now();
-        let answers: Vec<(u16, Duration)> = thread::scope(|scope| {
-            let ask = || (Client::connect(address).ask(get("/")).status(), began.elapsed());
-            let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
-            asking.into_iter().map(|one| one.join().unwrap()).collect()
+        once_in_a_few("all of them come at once", || {
+            let proxy = start(driver, 2, &text);
+            let address = proxy.address();
+            let began = Instant::now();
+            let answers: Vec<(u16, Duration)> = thread::scope(|scope| {
+                let ask = || (Client::connect(address).ask(get("/")).status(), began.elapsed());
+                let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+                asking.into_iter().map(|one| one.join().unwrap()).collect()
+            });
+            let mut waited: Vec<_> = answers.iter().filter(|one| one.0 == 200).map(|one| one.1).collect();
+            waited.sort();
+            // At once, after 200 ms, after 400 ms; and more where the clients were slow to come.
+            assert!(waited.len() >= 3, "{answers:?}");
+            for (at, took) in waited.iter().enumerate() {
+                assert!(*took + ms(5) >= ms(200) * u32::try_from(at).unwrap(), "{answers:?}");
+            }
+            let (refused, delayed, _) = counts(&proxy, "slow");
+            assert_eq!(refused, 8 - waited.len() as u64);
+            assert!(delayed < waited.len() as u64, "{delayed} of {answers:?}");
+            println!("{answers:?}");
+            waited.len() <= 5 && delayed == waited.len() as u64 - 1
         });
-        let mut waited: Vec<_> = answers.iter().filter(|one| one.0 == 200).map(|one| one.1).collect();
-        waited.sort();
-        // At once, after 200 ms, after 400 ms; and a little more where the clients were slow to come.
-        assert!((3..=5).contains(&waited.len()), "{answers:?}");
-        for (at, took) in waited.iter().enumerate() {
-            assert!(*took + ms(5) >= ms(200) * u32::try_from(at).unwrap(), "{answers:?}");
-        }
-        let (refused, delayed, _) = counts(&proxy, "slow");
-        assert_eq!((refused, delayed), (8 - waited.len() as u64, waited.len() as u64 - 1));
     });
 }
 
@@ -321,7 +336,7 @@ fn who_has_left_meanwhile_is_not_served_and_holds_nobody_up() {
         assert_eq!(proxy.get("/1").status(), 200);
         let mut gone = proxy.client();
         gone.send(get("/gone"));
-        thread::sleep(ms(100));
+        eventually("it waits for its turn", || counts(&proxy, "slow").1 == 1);
         gone.reset();
         assert_eq!(proxy.get("/2").status(), 200);
         assert_limit(began, ms(900));
@@ -340,17 +355,17 @@ fn how_a_client_stands_is_told_to_it_alone() {
     on_each_driver(|driver| {
         let origin = Origin::replying(|_| fresh_with("X-Own: 1\r\n", "stored"));
         let text = format!(
-            "origin = ['{}']\n[rate.key]\nrate = '10/m'\nburst = 10\nby = 'header:X-Key'\nfields = 'always'\n\
+            "origin = ['{}']\n[rate.key]\nrate = '10/h'\nburst = 10\nby = 'header:X-Key'\nfields = 'always'\n\
              [[route]]\nname = 'a'\nupstream = 'default'\nrate = 'key'\n",
             origin.url()
         );
         let proxy = start(driver, 1, &text);
         let ask = |key: &str| proxy.ask(get_with("/", &format!("X-Key: {key}\r\n")));
         let left = |response: &Response| {
-            assert_eq!(response.field("RateLimit-Policy"), Some("\"key\";q=10;w=60"));
+            assert_eq!(response.field("RateLimit-Policy"), Some("\"key\";q=10;w=3600"));
             let field = response.field("RateLimit").unwrap().to_owned();
             let (name, until) = field.split_once(";t=").unwrap();
-            assert!(until.parse::<u64>().unwrap() <= 60, "{field}");
+            assert!(until.parse::<u64>().unwrap() <= 3600, "{field}");
             name.to_owned()
         };
         // The first fills the cache; the others are hits, each with its own numbers.

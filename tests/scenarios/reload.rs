@@ -171,7 +171,7 @@ fn other_limits_hold_for_the_next_request() {
     on_each_driver(|driver| {
         let origin = Origin::replying(|request| {
             if request.target() == "/slow" {
-                thread::sleep(ms(1_000));
+                thread::sleep(ms(2_500));
             }
             ok(request.body())
         });
@@ -183,7 +183,7 @@ fn other_limits_hold_for_the_next_request() {
         assert_eq!(client.ask(post("/", b"short")).text(), "short");
         assert_eq!(proxy.ask(post("/", &[b'x'; 11])).status(), 413);
         assert_eq!(client.ask(get("/slow")).status(), 200);
-        proxy.apply(&file("max-body = '20B'\nmax-target = 40", "first-byte-timeout = '100ms'"));
+        proxy.apply(&file("max-body = '20B'\nmax-target = 40", "first-byte-timeout = '1500ms'"));
         assert_eq!(client.ask(post("/", &[b'x'; 11])).body(), [b'x'; 11]);
         assert_eq!(client.ask(get("/slow")).status(), 504);
         assert_eq!(proxy.get(&format!("/{}", "x".repeat(40))).status(), 414);

@@ -18,9 +18,9 @@ const RELOADS: usize = 300;
 /// After so many reloads memory has its size.
 const WARM: usize = 30;
 
-/// How much more memory it may take after all of them: a copy of the configuration for each of them would be
-/// several hundred times this much.
-const GROWTH_KIB_MAX: usize = 12 * 1024;
+/// How much more memory it may take after all of them: room for a few copies of the configuration, of several MiB each,
+/// which requests of a busy machine still use. One for each reload would be many times this much.
+const GROWTH_KIB_MAX: usize = 40 * 1024;
 
 /// One of the two configurations between which the proxy goes to and fro.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

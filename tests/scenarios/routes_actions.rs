@@ -470,9 +470,11 @@ fn a_mirror_may_get_a_share() {
         for _ in 0..200 {
             client.ask(get("/"));
         }
+        eventually("some have come", || shadow.requests().len() >= 15);
         std::thread::sleep(ms(300));
+        // Six standard deviations below what is to be expected, and eight above.
         let copies = shadow.requests().len();
-        assert!((15..100).contains(&copies), "{copies} of 200");
+        assert!(copies < 100, "{copies} of 200");
     });
 }
 

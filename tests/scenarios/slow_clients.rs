@@ -22,7 +22,7 @@ fn drip(mut client: Client, every: Duration, byte: &'static [u8]) -> thread::Joi
 fn content_that_drips_is_given_up_after_a_window_however_it_is_framed() {
     on_each_driver(|driver| {
         let origin = Origin::echo();
-        let proxy = Proxy::with(driver, &origin, &["--body-timeout", "1500ms", "--access-log", "json"]);
+        let proxy = Proxy::with(driver, &origin, &["--body-timeout", "3s", "--access-log", "json"]);
         for (head, byte) in [
             ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n".to_owned(), &b"x"[..]),
             (post_chunked_head("/", ""), b"1\r\nx\r\n"),
@@ -33,7 +33,7 @@ fn content_that_drips_is_given_up_after_a_window_however_it_is_framed() {
             // Each of them well within the limit between two.
             let dripping = drip(client.sender(), ms(100), byte);
             let response = client.response();
-            assert_limit(started, ms(1300));
+            assert_limit(started, ms(2800));
             assert_eq!(response.status(), 408);
             assert!(response.says_close());
             dripping.join().unwrap();
@@ -47,14 +47,14 @@ fn content_that_drips_is_given_up_after_a_window_however_it_is_framed() {
 fn content_that_comes_fast_enough_may_take_any_time() {
     on_each_driver(|driver| {
         let origin = Origin::echo();
-        let proxy = Proxy::with(driver, &origin, &["--body-timeout", "500ms", "--min-rate", "200B"]);
+        let proxy = Proxy::with(driver, &origin, &["--body-timeout", "2s", "--min-rate", "200B"]);
         let mut client = proxy.client();
-        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000\r\n\r\n");
-        for _ in 0..30 {
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n");
+        for _ in 0..50 {
             thread::sleep(ms(100));
             client.send([b'x'; 100]);
         }
-        assert_eq!(client.response().text().len(), 3002);
+        assert_eq!(client.response().text().len(), 5002);
     });
 }
 
@@ -63,11 +63,11 @@ fn where_nothing_is_asked_for_content_may_drip() {
     on_each_driver(|driver| {
         let origin = Origin::echo();
         for off in ["off", "0"] {
-            let proxy = Proxy::with(driver, &origin, &["--body-timeout", "500ms", "--min-rate", off]);
+            let proxy = Proxy::with(driver, &origin, &["--body-timeout", "2s", "--min-rate", off]);
             let mut client = proxy.client();
             client.send(post_chunked_head("/", ""));
             for _ in 0..12 {
-                thread::sleep(ms(100));
+                thread::sleep(ms(250));
                 client.send(chunk(b"x"));
             }
             client.send("0\r\n\r\n");
@@ -81,7 +81,7 @@ fn a_route_asks_for_more_or_for_nothing() {
     on_each_driver(|driver| {
         let origin = Origin::echo();
         let text = format!(
-            "[listener.web]\naddress = '127.0.0.1:0'\nbody-timeout = '700ms'\nmin-rate = '1KiB'\n{}\
+            "[listener.web]\naddress = '127.0.0.1:0'\nbody-timeout = '1500ms'\nmin-rate = '1KiB'\n{}\
              [[route]]\nupstream = 'app'\npath-prefix = '/slow'\nmin-rate = 'off'\n[[route]]\nupstream = 'app'\n",
             crate::support::live::upstream("app", &origin)
         );
@@ -90,7 +90,7 @@ fn a_route_asks_for_more_or_for_nothing() {
             let mut client = proxy.client();
             client.send(format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 15\r\n\r\n"));
             for _ in 0..15 {
-                thread::sleep(ms(100));
+                thread::sleep(ms(200));
                 client.try_send("x");
             }
             assert_eq!(client.response().status(), status, "{target}");
@@ -143,11 +143,13 @@ fn a_client_that_reads_fast_enough_is_served_to_the_end() {
     on_each_driver(|driver| {
         let content = noise(20_000_000, 4);
         let origin = Origin::answering(ok(&content));
-        let proxy = Proxy::with(driver, &origin, &["--write-timeout", "2s", "--min-rate", "256KiB"]);
+        let proxy = Proxy::with(driver, &origin, &["--write-timeout", "5s", "--min-rate", "256KiB"]);
         let mut client = proxy.client();
         client.send(get("/"));
         client.head();
-        for piece in content.chunks(500_000) {
+        // For longer than a window. What the kernel holds on the way moves in steps of a megabyte, so that the proxy may
+        // see nothing of it for a while.
+        for piece in content.chunks(250_000) {
             thread::sleep(ms(100));
             assert!(client.exactly(piece.len()) == piece);
         }
@@ -163,18 +165,18 @@ fn time_that_is_spent_waiting_for_the_origin_does_not_count() {
                 if head.target() == "/events" {
                     peer.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
                     for _ in 0..12 {
-                        peer.sleep(ms(200));
+                        peer.sleep(ms(300));
                         peer.send(chunk(b"data: x\n\n"));
                     }
                     peer.send("0\r\n\r\n");
                 } else {
-                    peer.sleep(ms(1500));
+                    peer.sleep(ms(3000));
                     let Some(request) = peer.content(head) else { return };
                     peer.send(ok(format!("{}", request.body().len())));
                 }
             }
         });
-        let args = ["--write-timeout", "500ms", "--body-timeout", "500ms", "--min-rate", "1KiB"];
+        let args = ["--write-timeout", "1500ms", "--body-timeout", "1500ms", "--min-rate", "1KiB"];
         let proxy = Proxy::with(driver, &origin, &args);
         assert_eq!(proxy.get("/events").text(), "data: x\n\n".repeat(12));
         let response = proxy.ask(crate::support::post("/", &noise(5_000_000, 1)));
@@ -234,8 +236,10 @@ fn hundreds_of_slow_ones_hold_nothing_for_long_and_a_good_client_is_served_all_t
         let mut gone = false;
         let mut asked = 0;
         while !gone {
-            assert_eq!(good.ask(get("/good")).text(), "/good");
-            asked += 1;
+            for _ in 0..5 {
+                assert_eq!(good.ask(get("/good")).text(), "/good");
+                asked += 1;
+            }
             for (number, client) in slow.iter_mut().enumerate() {
                 if number % 3 < 2 {
                     client.try_send("x");
@@ -246,7 +250,7 @@ fn hundreds_of_slow_ones_hold_nothing_for_long_and_a_good_client_is_served_all_t
             assert!(started.elapsed() < ms(25_000), "they are still there: {status}");
             thread::sleep(ms(50));
         }
-        assert!(asked > 10, "{asked}");
+        assert!(asked >= 10, "{asked}");
         drop((good, slow));
         eventually("nothing is left open", || proxy.descriptors() <= rest + 4);
     });

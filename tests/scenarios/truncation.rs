@@ -51,7 +51,7 @@ fn a_response_that_breaks_off_is_seen_to_break_off() {
                     stop(peer);
                 }
             });
-            let proxy = Proxy::with(driver, &origin, &["--upstream-timeout", "200ms"]);
+            let proxy = Proxy::with(driver, &origin, &["--upstream-timeout", "700ms"]);
             thread::scope(|scope| {
                 for (case, (head, content, arrives)) in cases.iter().enumerate() {
                     let (proxy, shown) =
@@ -95,7 +95,7 @@ fn a_response_until_close_that_does_not_end_with_a_close_is_broken() {
                     stop(peer);
                 }
             });
-            let proxy = Proxy::with(driver, &origin, &["--upstream-timeout", "200ms"]);
+            let proxy = Proxy::with(driver, &origin, &["--upstream-timeout", "700ms"]);
             let mut client = proxy.client();
             client.send(get("/"));
             assert_eq!(client.broken_response().1.partial, b"hello", "{name}");
@@ -120,7 +120,7 @@ fn a_head_that_breaks_off_becomes_an_error() {
                         stop(peer);
                     }
                 });
-                let proxy = Proxy::with(driver, &origin, &["--upstream-timeout", "200ms"]);
+                let proxy = Proxy::with(driver, &origin, &["--upstream-timeout", "700ms"]);
                 let response = proxy.get("/");
                 let status = if name == "stalls" { 504 } else { 502 };
                 assert_eq!(response.status(), status, "{started}, {name}");
@@ -160,7 +160,7 @@ fn a_response_until_close_that_the_proxy_itself_cuts_is_broken_too() {
             }
         });
         // The content of the request stalls while the response is under way.
-        let proxy = Proxy::with(driver, &origin, &["--body-timeout", "300ms"]);
+        let proxy = Proxy::with(driver, &origin, &["--body-timeout", "1500ms"]);
         let mut client = proxy.client();
         client.send("POST / HTTP/1.0\r\nContent-Length: 10\r\n\r\nhello");
         let (got, end) = client.until_end();

@@ -21,7 +21,7 @@ fn an_origin_on_a_unix_socket_is_like_any_other() {
         let path = place("sock");
         let origin = named(&path, "here");
         let file = File::new(&format!(
-            "[upstream.app]\nendpoints = ['{}']\nfirst-byte-timeout = '1s'\n[[route]]\nupstream = 'app'\n",
+            "[upstream.app]\nendpoints = ['{}']\nfirst-byte-timeout = '10s'\n[[route]]\nupstream = 'app'\n",
             origin.endpoint()
         ));
         let proxy = Setup::new(driver).args(&["--config", file.path(), "--access-log", "combined"]).start();

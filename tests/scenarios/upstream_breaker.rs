@@ -33,7 +33,7 @@ fn when_too_much_fails_nothing_is_sent() {
     on_each_driver(|driver| {
         for (way, status) in [(500, 500), (503, 503), (RESET, 502), (CLOSE, 502), (HANG, 504)] {
             let (one, other) = (Endpoint::start("one"), Endpoint::start("other"));
-            let lines = "retries = 0\nfirst-byte-timeout = '200ms'\n\
+            let lines = "retries = 0\nfirst-byte-timeout = '1s'\n\
                          breaker = { rate = '50%', min-requests = 6, window = '1h', time = '1h' }";
             let text = format!(
                 "{}[upstream.other]\nendpoints = '{}'\n[[route]]\npath = '/other'\nupstream = 'other'\n",

@@ -13,7 +13,7 @@ use crate::support::{Client, Origin, Proxy, eventually, get, ms, ok, on_each_dri
 
 /// Requests are tried elsewhere, whatever goes wrong.
 const PATIENT: &str = "retry-on = ['connect', 'reset', 'timeout', '500-599']\nretry-budget = '1000%'\n\
-                       first-byte-timeout = '300ms'\nconnect-timeout = '300ms'\n";
+                       first-byte-timeout = '1s'\nconnect-timeout = '1s'\n";
 
 /// Asks until an endpoint is out.
 #[track_caller]

@@ -56,8 +56,7 @@ fn answers_for(driver: Driver, script: fn(&mut Peer)) -> (Response, usize) {
             script(peer);
         }
     });
-    let proxy =
-        Proxy::with(driver, &origin, &["--first-byte-timeout", "400ms", "--upstream-timeout", "400ms"]);
+    let proxy = Proxy::with(driver, &origin, &["--first-byte-timeout", "1s", "--upstream-timeout", "1s"]);
     let mut client = proxy.client();
     let response = client.ask(get("/"));
     assert!(!response.says_close());

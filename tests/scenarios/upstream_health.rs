@@ -18,7 +18,7 @@ use crate::support::{Origin, Proxy, eventually, get, ms, ok, on_each_driver, pla
 
 /// A probe that comes often, and that even a busy machine answers in time.
 const PROBE: &str =
-    "probe = { path = '/healthz', interval = '500ms', timeout = '490ms', rise = 2, fall = 2 }";
+    "probe = { path = '/healthz', interval = '800ms', timeout = '790ms', rise = 2, fall = 2 }";
 
 /// Waits until probes of all these have passed.
 fn until_proven(proxy: &Proxy, endpoints: &[&Endpoint]) {
@@ -39,7 +39,7 @@ fn an_endpoint_whose_probes_fail_gets_no_requests_until_they_pass_again() {
             (503, "status 503"),
             (RESET, "connection reset"),
             (CLOSE, "connection closed without an answer"),
-            (HANG, "no answer within 490ms"),
+            (HANG, "no answer within 790ms"),
             (HALF, ""),
         ];
         for (count, (way, why)) in ways.into_iter().enumerate() {

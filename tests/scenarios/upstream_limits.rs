@@ -234,7 +234,7 @@ fn evil(how: impl Fn(&mut Peer) + Send + Sync + 'static) -> Origin {
 }
 
 const ONE_SLOT: &str = "max-requests = 1\nmax-connections = 1\nwait-timeout = '20s'\neject = false\nretries = 0\n\
-                        first-byte-timeout = '300ms'\nupstream-timeout = '300ms'";
+                        first-byte-timeout = '1s'\nupstream-timeout = '1s'";
 
 #[test]
 fn an_exchange_that_fails_makes_room_for_the_next() {

@@ -142,7 +142,7 @@ fn a_post_is_sent_once_whatever_becomes_of_it() {
             .collect();
         for (how, status) in all {
             let (bad, good) = (failing(how), Origin::echo());
-            let lines = "retries = 5\nretry-on = ['connect', 'reset', 'timeout', '500-599']\nfirst-byte-timeout = '300ms'";
+            let lines = "retries = 5\nretry-on = ['connect', 'reset', 'timeout', '500-599']\nfirst-byte-timeout = '1s'";
             let proxy = in_front(driver, &bad, &good, lines);
             for (at, method) in OTHERS.iter().enumerate() {
                 assert_eq!(ask(&proxy, method).status(), status, "{method}");
@@ -365,7 +365,7 @@ fn an_answer_that_does_not_come_is_waited_for_elsewhere_only_where_that_is_asked
             peer.hang();
         }] {
             let (bad, good) = (failing(how), Origin::echo());
-            let limits = "first-byte-timeout = '300ms'\nupstream-timeout = '300ms'\n";
+            let limits = "first-byte-timeout = '800ms'\nupstream-timeout = '800ms'\n";
             let proxy = in_front(driver, &bad, &good, limits);
             assert_eq!(ask(&proxy, "GET").status(), 504);
             assert!(good.requests().is_empty());

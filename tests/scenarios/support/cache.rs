@@ -1,16 +1,15 @@
 //! What scenarios of the cache have in common: on how many workers they run, responses that may be stored,
 //! what responses tell about the cache, and what the proxy says about it.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::client::{Client, Response};
+use super::endpoints::ask_admin;
 use super::message::get;
 use super::origin::{Origin, Request};
 use super::proxy::{Proxy, Setup};
-use super::{Driver, PATIENCE, eventually, on_each_driver};
+use super::{Driver, eventually, on_each_driver};
 
 /// A driver and a number of workers.
 #[derive(Clone, Copy, Debug)]
@@ -200,14 +199,7 @@ impl Response {
 
 /// What the proxy says about itself.
 pub(crate) fn status(proxy: &Proxy) -> serde_json::Value {
-    let path = proxy.admin().strip_prefix("unix:").unwrap();
-    let mut stream = UnixStream::connect(path).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(get("/status").as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    ask_admin(proxy, "/status")
 }
 
 /// A number that the proxy says about its cache.

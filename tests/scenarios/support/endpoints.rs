@@ -169,8 +169,24 @@ pub(crate) fn start(driver: Driver, text: &str) -> Live {
     Live::with(setup, text, false)
 }
 
-/// What the admin endpoint answers to a GET.
+/// What the admin endpoint answers to a GET. On a busy machine a worker may not get to say its part in time: then it
+/// is asked again.
 pub(crate) fn ask_admin(proxy: &Proxy, path: &str) -> Value {
+    let mut said = Value::Null;
+    eventually("all workers have their say", || {
+        said = ask_admin_once(proxy, path);
+        let upstreams = said["upstreams"].as_array().into_iter().flatten();
+        let mut endpoints = upstreams.flat_map(|upstream| upstream["endpoints"].as_array().unwrap());
+        match path {
+            "/status" => !said["workers"].is_null(),
+            "/upstreams" => endpoints.all(|endpoint| !endpoint["in_flight"].is_null()),
+            _ => true,
+        }
+    });
+    said
+}
+
+fn ask_admin_once(proxy: &Proxy, path: &str) -> Value {
     let socket = proxy.admin().strip_prefix("unix:").unwrap();
     let mut stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -1,7 +1,9 @@
 //! A proxy whose configuration file the scenario rewrites while it runs.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use super::cache::status;
 use super::proxy::{Proxy, Run, Setup};
@@ -132,11 +134,15 @@ pub(crate) fn upstream(name: &str, origin: &super::Origin) -> String {
     format!("[upstream.{name}]\nendpoints = '{}'\n", origin.endpoint())
 }
 
-/// A port that is free on every address of this machine, and that the system gives nobody who does not ask for it.
+/// A port that is free on every address of this machine, and that the system gives nobody who does not ask for it: nor
+/// does any other scenario get it, whose ports may be without a listener for a while.
 pub(crate) fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap();
     loop {
         let port = fastrand::u16(12_000..32_000);
-        if std::net::TcpListener::bind(("0.0.0.0", port)).is_ok() {
+        if !given.contains(&port) && std::net::TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            given.insert(port);
             return port;
         }
     }

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::PATIENCE;
 use super::message::{Head, ok, text};
 use super::wire::{Broken, Content, End, Framing, Wire};
+use super::{PATIENCE, eventually};
 
 /// A request as the origin got it.
 #[derive(Clone, Debug)]
@@ -185,8 +185,9 @@ impl Origin {
         self.memory.requests.lock().unwrap().clone()
     }
 
-    /// The only request that it was sent.
+    /// The only request that it was sent, which may be on its way.
     pub(crate) fn request(&self) -> Request {
+        eventually("a request has come", || !self.requests().is_empty());
         match <[Request; 1]>::try_from(self.requests()) {
             Ok([request]) => request,
             Err(requests) => panic!("{} requests: {requests:?}", requests.len()),

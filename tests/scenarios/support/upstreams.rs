@@ -1,18 +1,17 @@
 //! What scenarios of upstreams have in common: files, endpoints that can be told apart and can die, and what the
 //! proxy says of all that.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::Value;
 
 use super::client::Response;
-use super::message::{get, ok};
+use super::endpoints::ask_admin;
+use super::eventually;
+use super::message::ok;
 use super::origin::Origin;
 use super::proxy::{Proxy, refusing_port};
-use super::{PATIENCE, eventually};
 
 /// A file with an upstream of these endpoints that takes everything. Nothing is stored, so that each request goes there.
 pub(crate) fn app(endpoints: &str, lines: &str) -> String {
@@ -118,15 +117,7 @@ impl Busy {
 
 /// What the proxy says of its upstreams.
 pub(crate) fn upstreams(proxy: &Proxy) -> Vec<Value> {
-    let path = proxy.admin().strip_prefix("unix:").unwrap();
-    let mut stream = UnixStream::connect(path).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(get("/upstreams").as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    let all: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
-    all["upstreams"].as_array().unwrap().clone()
+    ask_admin(proxy, "/upstreams")["upstreams"].as_array().unwrap().clone()
 }
 
 /// How many requests wait for room at its first upstream.
