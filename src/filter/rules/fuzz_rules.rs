@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::decode::{Manner, Readings, is_plain};
 use super::form::{self, Kind};
-use super::{Asked, Engine, Marks, Pass, Scratch, Texts, inject};
+use super::{Asked, Engine, Marks, Pass, Scratch, Subjects, Texts, inject};
 use crate::config::matching::{Condition, PathPattern, Test};
 use crate::config::probes;
 use crate::config::rules::{Probes, Rule, RuleAction, Search, Subject, When};
@@ -52,24 +52,28 @@ pub fn form(bytes: &[u8]) {
     let bytes = &bytes[..bytes.len().min(4 * BYTES_MAX)];
     let end = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
     let (line, content) = (&bytes[..end], bytes.get(end + 1..).unwrap_or_default());
-    let Ok(Some(kind)) = form::kind(std::iter::once(line)) else { return };
+    let all = Subjects { form: true, json: true };
+    let Ok(Some(kind)) = form::kind(std::iter::once(line), all, b"POST") else { return };
     let Ok(texts) = form::read(&kind, content) else { return };
     assert!(texts.texts.len() <= 3 * form::FIELDS_MAX);
     let length: usize = texts.texts.iter().map(|(text, _)| text.len()).sum();
     assert!(length <= content.len());
     match kind {
-        Kind::Encoded => {
+        Kind::Encoded | Kind::Untyped => {
             let all = query::parameters(content).flat_map(|field| [field.name, field.value]);
             assert!(all.eq(texts.texts.iter().map(|(text, _)| &**text)));
         }
-        Kind::Parts(boundary) => {
-            let delimiter = [b"\r\n--", &*boundary].concat();
-            let has = |text: &[u8]| memchr::memmem::find(text, &delimiter).is_some();
-            // Quoted names are of one line.
-            assert!(!texts.texts.iter().any(|(text, _)| has(text)));
-        }
+        Kind::Parts(boundary) => assert_parts(&boundary, &texts),
+        Kind::Mixed(boundary) => assert_parts(boundary, &texts),
         Kind::Json => {}
     }
+}
+
+fn assert_parts(boundary: &[u8], texts: &Texts<'_>) {
+    let delimiter = [b"\r\n--", boundary].concat();
+    let has = |text: &[u8]| memchr::memmem::find(text, &delimiter).is_some();
+    // Quoted names are of one line.
+    assert!(!texts.texts.iter().any(|(text, _)| has(text)));
 }
 
 /// Lines of rules, then an empty line, then a target, a User-Agent, a cookie and a form, each in a line: the index finds
