@@ -110,16 +110,7 @@ fn rules_that_only_note_or_are_not_asked_any_more_refuse_no_content() {
                     assert_eq!(response.body(), *content, "{path} {content_type}");
                 }
             }
-            // Who waits to be asked for it is.
-            client.send(format!(
-                "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {ENCODED}\r\nExpect: 100-continue\r\n\
-                 Content-Length: {}\r\n\r\n",
-                large.len()
-            ));
-            assert_eq!(client.head().status(), 100);
-            client.send(&large);
-            assert_eq!(client.response().body(), large);
-            let want = if path == "/office" { 0 } else { 2 * cases.len() as u64 + 1 };
+            let want = if path == "/office" { 0 } else { 2 * cases.len() as u64 };
             assert_eq!(unread() - before, want, "{path}");
         }
         // What can be read is looked at all the same.
@@ -224,7 +215,7 @@ fn content_as_ordinary_clients_write_it_is_read() {
             let response = client.ask(typed(path, content_type, content.as_bytes()));
             assert_eq!(response.status(), want, "{content_type} {content}");
             if want == 200 {
-                assert_eq!(response.text(), content);
+                assert_eq!(response.body(), content.as_bytes());
             }
         }
     });
@@ -262,7 +253,7 @@ fn what_is_a_form_for_some_without_saying_so_comes_past_no_rule() {
             let response = if want == 413 { proxy.ask(request) } else { client.ask(request) };
             assert_eq!(response.status(), want, "{method} {fields:?} {}", &content[..content.len().min(80)]);
             if want == 200 {
-                assert_eq!(response.text(), content);
+                assert_eq!(response.body(), content.as_bytes());
             }
         }
     });
@@ -346,7 +337,7 @@ fn who_is_refused_for_now_is_told_when_to_come_again() {
             [[rule-set.mine.rule]]
             id = 'pit'
             path = '/pit'
-            tarpit = '50ms'
+            tarpit = '100ms'
             deny = 429
             [[rule-set.mine.rule]]
             id = 'never'
