@@ -124,6 +124,9 @@ counters! {
     passwords_hashed,
     /// Requests to services that say whether a request is served.
     services_asked,
+    /// Forms that rules would have looked at, had they been readable and not too large; none of these rules does more
+    /// than say what it would do.
+    forms_unread,
     /// Requests whose content was held until it was whole.
     requests_held,
     /// Those of them of which some lay in a file.

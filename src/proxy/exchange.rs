@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::admit::{self, Admitted, Read};
 use super::cached::plan::{self, Plan};
 use super::cached::serve::serve;
-use super::checks::{self, Checking, Turned, rules};
+use super::checks::{self, Checking, Turned, forms};
 use super::connection::{Client, Peer};
 use super::converse::Ended;
 use super::core::Core;
@@ -164,8 +164,8 @@ async fn let_in(
     let mut admitted = admit::admit(core, received, read)?;
     // The copy has what has come by now, and no more.
     let is_whole = admitted.whole && admitted.upgrade.is_none();
-    if !matches!(rules::content_kind(received, admitted.body), Ok(None)) {
-        let content = rules::content(core, client, peer, received, &mut admitted, record);
+    if !matches!(forms::content_kind(received, &admitted.head, admitted.body), Ok(None)) {
+        let content = forms::content(core, client, peer, received, &mut admitted, record);
         if let Err(turned) = Box::pin(content).await {
             return Err(Stopped::TurnedLate(Box::new(admitted), turned));
         }

@@ -53,13 +53,19 @@ impl Drop for Charge {
 }
 
 /// Memory that counts with all other memory that is held for clients; and no longer when this is dropped.
-struct Counted {
+pub(super) struct Counted {
     all: Arc<AtomicUsize>,
     bytes: usize,
 }
 
 impl Counted {
-    fn grow_to(&mut self, bytes: usize) {
+    /// Nothing yet. It is counted there.
+    pub(super) fn new(all: &Arc<AtomicUsize>) -> Counted {
+        Counted { all: all.clone(), bytes: 0 }
+    }
+
+    /// Has it count so many bytes, if it has counted fewer.
+    pub(super) fn grow_to(&mut self, bytes: usize) {
         self.all.fetch_add(bytes.saturating_sub(self.bytes), Ordering::Relaxed);
         self.bytes = self.bytes.max(bytes);
     }
@@ -89,7 +95,7 @@ impl Held {
     /// Nothing yet. Its memory is counted there as well.
     pub(super) fn new(rules: &RequestRules, all: &Arc<AtomicUsize>) -> Held {
         let charge = Charge::new(rules.ledger.clone());
-        let counted = Counted { all: all.clone(), bytes: 0 };
+        let counted = Counted::new(all);
         Held { rules: rules.clone(), file: None, memory: Vec::new(), counted, charge }
     }
 
@@ -176,8 +182,8 @@ mod tests {
     #[test]
     fn memory_counts_with_all_other_memory_for_as_long_as_it_is_there() {
         let all = Arc::new(AtomicUsize::new(1000));
-        let mut one = Counted { all: all.clone(), bytes: 0 };
-        let mut other = Counted { all: all.clone(), bytes: 0 };
+        let mut one = Counted::new(&all);
+        let mut other = Counted::new(&all);
         one.grow_to(10);
         other.grow_to(7);
         one.grow_to(30);

@@ -4,8 +4,9 @@ use super::admit::Admitted;
 use super::connection::Client;
 use super::core::Core;
 use super::forward::{Broken, Reader, Writer};
-use super::held::Held;
+use super::held::{Counted, Held};
 use super::record::Received;
+use super::refusal::RETRY_AFTER;
 use super::task;
 use crate::error::Reason;
 use crate::h1::BodyLength;
@@ -15,9 +16,6 @@ use crate::net::buffer::Class;
 
 /// What a client is told that waits to be asked for its content (RFC 9110, section 10.1.1).
 const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-
-/// What a client is told whose content there is no room for.
-const LATER: &[u8] = b"Retry-After: 5\r\n";
 
 /// After so many bytes everything else gets a turn.
 const AT_ONCE_BYTES: usize = 1 << 20;
@@ -44,7 +42,7 @@ pub(super) async fn hold(
 ) -> Result<(), Reason> {
     let held = hold_all(core, client, received, admitted).await;
     if held == Err(Reason::StorageFailed) {
-        received.terms.make(core).texts.refusal_lines.extend_from_slice(LATER);
+        received.terms.make(core).texts.refusal_lines.extend_from_slice(RETRY_AFTER);
     }
     held
 }
@@ -67,6 +65,8 @@ async fn hold_all(
         return Err(Reason::BodyTooLarge);
     }
     let mut held = Box::new(Held::new(rules, core.memory()));
+    // What was gathered, and was too much to be looked at.
+    held.add(&admitted.upload.take_gathered()).await?;
     ask(core, client, received, admitted).await?;
     let (mut last, mut at_once) = (0, 0);
     while !admitted.upload.is_done() {
@@ -88,37 +88,44 @@ async fn hold_all(
 
 /// Gathers the rest of the content in memory, to be looked at before anything is sent; it goes on from there. What came
 /// with the head lies in [`Admitted::first`], what is gathered in [`super::upload::Upload::kept`]; together they are
-/// never longer than [`REPLAY_BYTES_MAX`], for they go out in one buffer with the head. To be called before [`hold`].
+/// not much longer than [`REPLAY_BYTES_MAX`], for they go out in one buffer with the head. To be called before [`hold`].
+///
+/// Says whether there are no more than `bytes_max` bytes of it, all told. If there are, what was gathered goes out first,
+/// and the rest comes behind it.
 ///
 /// # Errors
-/// It does not come, or there are more than `bytes_max` bytes of it, all told.
+/// It does not come.
 pub(super) async fn gather(
     core: &Core,
     client: &mut Client,
     received: &Received,
     admitted: &mut Admitted,
     bytes_max: usize,
-) -> Result<(), Reason> {
-    if admitted.whole {
-        return if admitted.first.len() > bytes_max { Err(Reason::BodyTooLarge) } else { Ok(()) };
-    }
+) -> Result<bool, Reason> {
     let bytes_max = usize::try_from(REPLAY_BYTES_MAX).unwrap_or(usize::MAX).min(bytes_max);
-    let left = bytes_max.checked_sub(admitted.first.len()).ok_or(Reason::BodyTooLarge)?;
+    let Some(left) = bytes_max.checked_sub(admitted.first.len()) else { return Ok(false) };
+    if admitted.whole {
+        return Ok(true);
+    }
     if admitted.upload.remaining().is_some_and(|remaining| remaining > left as u64) {
-        return Err(Reason::BodyTooLarge);
+        return Ok(false);
     }
     ask(core, client, received, admitted).await?;
+    let mut counted = Counted::new(core.memory());
     let (mut gathered, mut last) = (Vec::new(), 0);
-    while !admitted.upload.is_done() {
-        let window = receive(core, client, received, admitted, &mut last).await?;
-        if window.len() > left - gathered.len() {
-            return Err(Reason::BodyTooLarge);
+    while !admitted.upload.is_done() && gathered.len() <= left {
+        if admitted.upload.remaining().is_none() && left - gathered.len() < Class::Medium.room() {
+            // The piece that is too much goes out with all the others, so that it must not be large.
+            last = 0;
         }
+        let window = receive(core, client, received, admitted, &mut last).await?;
         gathered.extend_from_slice(window.bytes());
+        counted.grow_to(gathered.capacity());
     }
-    admitted.upload.hold(gathered);
-    admitted.whole = true;
-    Ok(())
+    let fits = gathered.len() <= left;
+    admitted.whole = admitted.upload.is_done();
+    admitted.upload.hold(gathered, counted);
+    Ok(fits)
 }
 
 /// Asks the client for its content, if it waits for that; nobody else has to any more.

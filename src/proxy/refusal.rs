@@ -14,7 +14,7 @@ use crate::net::Buffer;
 use crate::net::buffer::Class;
 
 /// What whoever finds no room is told, beside that.
-const RETRY_AFTER: &[u8] = b"Retry-After: 5\r\n";
+pub(super) const RETRY_AFTER: &[u8] = b"Retry-After: 5\r\n";
 
 /// Writes the answer that the record's reason asks for. `keep_alive` says what the connection does next.
 pub(super) fn answer(

@@ -38,6 +38,11 @@ impl Replay {
         self.kept.is_some()
     }
 
+    /// Takes what was kept away.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        self.kept.take().unwrap_or_default()
+    }
+
     /// What was kept.
     pub(super) fn bytes(&self) -> &[u8] {
         self.kept.as_deref().unwrap_or_default()

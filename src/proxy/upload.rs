@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::core::Core;
 use super::forward::{Broken, Reader, Writer};
-use super::held::Held;
+use super::held::{Counted, Held};
 use super::progress::Progress;
 use super::replay::Replay;
 use super::task;
@@ -37,6 +37,8 @@ pub(super) struct Upload {
     replay: Replay,
     /// Content that was held until it was whole, beyond what goes out with the head.
     held: Option<Box<Held>>,
+    /// Counts content that was gathered.
+    gathered: Option<Counted>,
 }
 
 /// Why content could not be passed on.
@@ -59,6 +61,7 @@ impl Upload {
             rest: None,
             replay: Replay::default(),
             held: None,
+            gathered: None,
         }
     }
 
@@ -113,12 +116,20 @@ impl Upload {
         self.decoder.remaining()
     }
 
-    /// Takes in content that was gathered before anything has gone out: all that did not come with the head.
-    pub(super) fn hold(&mut self, content: Vec<u8>) {
+    /// Takes in content that was gathered before anything has gone out, behind what came with the head: mostly all that
+    /// there is.
+    pub(super) fn hold(&mut self, content: Vec<u8>, counted: Counted) {
         self.replay.hold(content);
+        self.gathered = Some(counted);
     }
 
-    /// The same of content that was held until it was whole, with `first` bytes of it that came with the head. Says
+    /// Takes what was gathered away again.
+    pub(super) fn take_gathered(&mut self) -> Vec<u8> {
+        self.gathered = None;
+        self.replay.take()
+    }
+
+    /// Takes in content that was held until it was whole, with `first` bytes of it that came with the head. Says
     /// whether all of it goes out with the head.
     pub(super) fn take_held(&mut self, mut held: Box<Held>, first: usize) -> bool {
         let is_small = held.file().is_none() && first as u64 + held.length() <= REPLAY_BYTES_MAX;
@@ -311,7 +322,11 @@ mod tests {
     #[test]
     fn content_that_was_gathered_goes_out_with_its_length() {
         let mut upload = Upload::new(BodyLength::Chunked, u64::MAX);
-        upload.hold(b"gathered".to_vec());
+        let memory = std::sync::Arc::default();
+        let mut counted = Counted::new(&memory);
+        counted.grow_to(8);
+        upload.hold(b"gathered".to_vec(), counted);
+        assert_eq!(memory.load(std::sync::atomic::Ordering::Relaxed), 8);
         assert_eq!(upload.tell_length(3), BodyLength::Known(11));
         assert_eq!(upload.kept(), b"gathered");
         assert_eq!(upload.encoder, Encoder::Plain);

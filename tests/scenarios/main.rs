@@ -73,6 +73,7 @@ mod routes_edits;
 mod routes_limits;
 mod routes_matching;
 mod rules;
+mod rules_content;
 mod rules_forms;
 mod slow_clients;
 mod streaming;

@@ -111,7 +111,7 @@ fn what_could_be_read_in_two_ways_or_is_too_large_is_refused() {
         let proxy = start(driver, &origin);
         let large = noise(8 * 1024 + 1, 7);
         for (request, want) in [
-            (whole(ENCODED, b"a=%zz"), 400),
+            (whole(ENCODED, b"a=\0"), 400),
             (whole("application/x-www-form-urlencoded; charset=ibm037", b"a=b"), 415),
             (whole("text/plain\r\nContent-Type: application/x-www-form-urlencoded", b"a=b"), 415),
             (whole("application/x-www-form-urlencoded\r\nContent-Encoding: gzip", b"a=b"), 415),

@@ -50,7 +50,7 @@ pub(super) enum Mode {
 }
 
 impl Mode {
-    fn other(self) -> Mode {
+    pub(super) fn other(self) -> Mode {
         match self {
             Mode::Any => Mode::Every,
             Mode::Every => Mode::Any,

@@ -1,16 +1,15 @@
 //! The texts in the content of a form: names and values of its fields, and names of files, but not what is in files.
 //!
 //! Whoever reads a form otherwise than its server does sees nothing of what matters, so that what could be read in two
-//! ways is malformed: escapes without digits, parts without an end, parameters that are there twice. Nothing is decoded
-//! here but quotation marks and what JSON escapes.
+//! ways, and of which both cannot be looked at, is malformed: parts without an end, parameters that are there twice.
+//! Nothing is decoded here but quotation marks and what JSON escapes.
 
 use std::borrow::Cow;
 
-use super::Texts;
 use super::decode::Manner;
+use super::{Subjects, Texts};
 use crate::config::rules::Subject;
 use crate::http::fields::is_token;
-use crate::http::query::hex;
 
 /// A form may have so many fields.
 pub const FIELDS_MAX: usize = 1000;
@@ -26,8 +25,12 @@ const DEPTH_MAX: usize = 128;
 pub enum Kind<'a> {
     /// `application/x-www-form-urlencoded`
     Encoded,
+    /// Nobody says, which some read as the same.
+    Untyped,
     /// `multipart/form-data` with that boundary.
     Parts(Cow<'a, [u8]>),
+    /// `multipart/mixed` or `multipart/related` with that boundary, whose parts some read as fields if they have names.
+    Mixed(&'a [u8]),
     /// `application/json`, or a type that is written in it.
     Json,
 }
@@ -51,65 +54,107 @@ pub enum BadForm {
     Content,
 }
 
-/// What the values of the Content-Type fields say; none if it is no form.
+/// What the values of the Content-Type fields say; none if it is nothing that is wanted. Of content that is not, the type
+/// need not be clear. The method matters, for Ruby reads what comes by POST and has no type as a form.
 ///
 /// # Errors
-/// They could be taken for a form by some, and for something else by others.
-pub fn kind<'a>(mut types: impl Iterator<Item = &'a [u8]>) -> Result<Option<Kind<'a>>, BadForm> {
-    let Some(first) = types.next() else { return Ok(None) };
-    let lower = first.to_ascii_lowercase();
-    let speaks_of = |text: &str| memchr::memmem::find(&lower, text.as_bytes()).is_some();
-    let may_be_form = speaks_of("x-www-form-urlencoded") || speaks_of("multipart/");
+/// They could be taken for what is wanted by some, and for something else by others.
+pub fn kind<'a>(
+    mut types: impl Iterator<Item = &'a [u8]>,
+    wanted: Subjects,
+    method: &[u8],
+) -> Result<Option<Kind<'a>>, BadForm> {
+    let untyped = || (wanted.form && method == b"POST").then_some(Kind::Untyped);
+    let Some(first) = types.next() else { return Ok(untyped()) };
+    if wanted.is_empty() {
+        return Ok(None);
+    }
     if types.next().is_some() {
         return Err(BadForm::Type);
     }
-    let (essence, rest) = match memchr::memchr(b';', first) {
-        Some(end) => (&first[..end], &first[end..]),
-        None => (first, &b""[..]),
-    };
-    let essence = essence.trim_ascii();
-    let parameters = parameters(rest);
+    let end = memchr::memchr(b';', first).unwrap_or(first.len());
+    let (essence, rest) = (first[..end].trim_ascii(), &first[end..]);
+    if essence.is_empty() {
+        return Ok(untyped());
+    }
     let is = |text: &str| essence.eq_ignore_ascii_case(text.as_bytes());
+    let is_json = is("application/json")
+        || is("text/json")
+        || essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case(b"+json");
+    if is("application/x-www-form-urlencoded") && wanted.form {
+        has_known_letters(rest).then_some(Some(Kind::Encoded)).ok_or(BadForm::Type)
+    } else if is("multipart/form-data") && wanted.form {
+        Ok(Some(Kind::Parts(boundary(rest).ok_or(BadForm::Type)?)))
+    } else if (is("multipart/mixed") || is("multipart/related")) && wanted.form {
+        Ok(Some(Kind::Mixed(loose_boundary(first).ok_or(BadForm::Type)?)))
+    } else if is_json && wanted.json {
+        has_known_letters(rest).then_some(Some(Kind::Json)).ok_or(BadForm::Type)
+    } else if is_json {
+        Ok(None)
+    } else if may_be_other(first, essence, wanted) {
+        Err(BadForm::Type)
+    } else {
+        Ok(None)
+    }
+}
+
+/// Whether a type that is not wanted may be one that is, for somebody.
+fn may_be_other(whole: &[u8], essence: &[u8], wanted: Subjects) -> bool {
     // Some read a type up to its first blank or comma.
     let is_type = essence.splitn(2, |&byte| byte == b'/').map(is_token).eq([true, true]);
-    if !is_type && ["form", "multipart", "json"].into_iter().any(speaks_of) {
-        return Err(BadForm::Type);
+    let is_multipart = essence.get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"));
+    let has = |text: &str| speaks_of(whole, text);
+    memchr::memchr(b',', essence).is_some()
+        || wanted.form && !is_type && (has("form") || has("multipart"))
+        || wanted.form && !is_multipart && (has("x-www-form-urlencoded") || has("multipart/"))
+        || wanted.json && !is_type && has("json")
+}
+
+/// Whether that is somewhere in it, whatever the case.
+fn speaks_of(text: &[u8], what: &str) -> bool {
+    text.windows(what.len()).any(|part| part.eq_ignore_ascii_case(what.as_bytes()))
+}
+
+/// Whether the parameters of a type name no letters, or such as are known. Nobody looks at the others.
+fn has_known_letters(parameters_of: &[u8]) -> bool {
+    if !speaks_of(parameters_of, "charset") {
+        return true;
     }
-    let kind = if is("application/x-www-form-urlencoded") {
-        Kind::Encoded
-    } else if is("multipart/form-data") {
-        Kind::Parts(Cow::Borrowed(b""))
-    } else if is("application/json")
-        || is("text/json")
-        || essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case(b"+json")
-    {
-        Kind::Json
-    } else if may_be_form && !essence.to_ascii_lowercase().starts_with(b"multipart/")
-        || memchr::memchr(b',', essence).is_some()
-    {
-        return Err(BadForm::Type);
-    } else {
-        return Ok(None);
+    let is_sound = |(name, value): &(&[u8], Cow<'_, [u8]>)| {
+        !speaks_of(name, "charset") || name.eq_ignore_ascii_case(b"charset") && is_known(value)
     };
-    let parameters = parameters.ok_or(BadForm::Type)?;
-    let mut charsets = parameters.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"charset"));
-    if !charsets.all(|(_, value)| is_known(value)) {
-        return Err(BadForm::Type);
+    parameters(parameters_of).is_some_and(|parameters| parameters.iter().all(is_sound))
+}
+
+/// The boundary of `multipart/form-data`.
+fn boundary(parameters_of: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let mut boundary = None;
+    for (name, value) in parameters(parameters_of)? {
+        if name.eq_ignore_ascii_case(b"boundary") && boundary.is_none() && is_boundary(&value) {
+            boundary = Some(value);
+        } else if !name.eq_ignore_ascii_case(b"charset") || !is_known(&value) {
+            // PHP takes whatever has `boundary` in it.
+            return None;
+        }
     }
-    if kind != Kind::Parts(Cow::Borrowed(b"")) {
-        return Ok(Some(kind));
+    boundary
+}
+
+/// That of another kind of parts, which have parameters of their own. Nobody may see two.
+fn loose_boundary(of: &[u8]) -> Option<&[u8]> {
+    const NAME: &str = "boundary";
+    let mut places = of.windows(NAME.len()).enumerate();
+    let (at, _) = places.find(|(_, part)| part.eq_ignore_ascii_case(NAME.as_bytes()))?;
+    let behind = &of[at + NAME.len()..];
+    if speaks_of(behind, NAME) || !matches!(of[at - 1], b';' | b' ' | b'\t') {
+        return None;
     }
-    let is_known =
-        |name: &[u8]| [&b"boundary"[..], b"charset"].iter().any(|known| name.eq_ignore_ascii_case(known));
-    if !parameters.iter().all(|(name, _)| is_known(name)) {
-        // PHP takes whatever has `boundary` in it.
-        return Err(BadForm::Type);
-    }
-    let mut boundaries = parameters.into_iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"boundary"));
-    match (boundaries.next(), boundaries.next()) {
-        (Some((_, boundary)), None) if is_boundary(&boundary) => Ok(Some(Kind::Parts(boundary))),
-        _ => Err(BadForm::Type),
-    }
+    let value = behind.strip_prefix(b"=")?;
+    let value = match value.strip_prefix(b"\"") {
+        Some(quoted) => &quoted[..memchr::memchr(b'"', quoted)?],
+        None => value[..memchr::memchr(b';', value).unwrap_or(value.len())].trim_ascii_end(),
+    };
+    is_boundary(value).then_some(value)
 }
 
 /// Letters whose ASCII is ASCII.
@@ -118,8 +163,9 @@ fn is_known(charset: &[u8]) -> bool {
     KNOWN.iter().any(|known| charset.eq_ignore_ascii_case(known))
 }
 
+/// Of a comma some think that it ends there.
 fn is_boundary(text: &[u8]) -> bool {
-    let usual = |&byte: &u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
+    let usual = |&byte: &u8| byte.is_ascii_alphanumeric() || b"'()+_-./:=? ".contains(&byte);
     (1..=BOUNDARY_BYTES_MAX).contains(&text.len()) && text.iter().all(usual) && !text.ends_with(b" ")
 }
 
@@ -136,8 +182,7 @@ fn parameters(text: &[u8]) -> Option<Parameters<'_>> {
         }
         let equals = memchr::memchr(b'=', rest)?;
         let name = &rest[..equals];
-        if name.is_empty() || !name.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"-_*".contains(&byte))
-        {
+        if !is_token(name) {
             return None;
         }
         rest = &rest[equals + 1..];
@@ -150,8 +195,9 @@ fn parameters(text: &[u8]) -> Option<Parameters<'_>> {
             None => {
                 let end = memchr::memchr(b';', rest).unwrap_or(rest.len());
                 let value = rest[..end].trim_ascii();
-                // PHP takes an apostrophe for a quotation mark.
-                if !is_token(value) || value.contains(&b'\'') {
+                // PHP takes an apostrophe for a quotation mark: of two, the second ends what the first begins.
+                let is_odd = value.contains(&b'\'') && !(name.ends_with(b"*") && is_extended(value));
+                if !is_token(value) || is_odd {
                     return None;
                 }
                 rest = &rest[end..];
@@ -162,6 +208,17 @@ fn parameters(text: &[u8]) -> Option<Parameters<'_>> {
         found.push((name, value));
     }
     Some(found)
+}
+
+/// `utf-8'en'a%20b` (RFC 8187), which is not empty for anybody.
+fn is_extended(value: &[u8]) -> bool {
+    let mut parts = value.split(|&byte| byte == b'\'');
+    let (charset, language, text) = (parts.next(), parts.next(), parts.next());
+    let is_text = |text: &[u8]| !text.is_empty() && !speaks_of(text, "%00");
+    parts.next().is_none()
+        && charset.is_some_and(is_known)
+        && language.is_some_and(|tag| tag.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+        && text.is_some_and(is_text)
 }
 
 /// What stands in front of the closing quotation mark, and what behind it. Of two backslashes some escape the mark with
@@ -196,8 +253,12 @@ fn unquoted(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
 /// [`BadForm::Content`]
 pub fn read<'a>(kind: &Kind<'_>, content: &'a [u8]) -> Result<Texts<'a>, BadForm> {
     let texts = match kind {
-        Kind::Encoded => encoded(content),
+        // NUL is nothing that a form is written with.
+        Kind::Encoded if memchr::memchr(0, content).is_some() => None,
+        Kind::Encoded | Kind::Untyped => encoded(content),
         Kind::Parts(boundary) => parts(boundary, content),
+        Kind::Mixed(boundary) if !has_fields(boundary, content) => Some(Vec::new()),
+        Kind::Mixed(boundary) => parts(boundary, content),
         Kind::Json => json(content),
     };
     Ok(Texts { subject: kind.subject(), texts: texts.ok_or(BadForm::Content)? })
@@ -205,12 +266,8 @@ pub fn read<'a>(kind: &Kind<'_>, content: &'a [u8]) -> Result<Texts<'a>, BadForm
 
 type Found<'a> = Option<Vec<(Cow<'a, [u8]>, Manner)>>;
 
+/// Escapes without digits are themselves for some, and malformed for others.
 fn encoded(content: &[u8]) -> Found<'_> {
-    let is_sound = memchr::memchr_iter(b'%', content)
-        .all(|at| matches!(content[at + 1..], [high, low, ..] if hex(high).is_some() && hex(low).is_some()));
-    if !is_sound || memchr::memchr(0, content).is_some() {
-        return None;
-    }
     let mut texts = Vec::new();
     for (at, field) in crate::http::query::parameters(content).enumerate() {
         if at >= FIELDS_MAX {
@@ -226,7 +283,9 @@ fn encoded(content: &[u8]) -> Found<'_> {
 fn parts<'a>(boundary: &[u8], content: &'a [u8]) -> Found<'a> {
     let mut texts = Vec::new();
     let delimiter = [b"\r\n--", boundary].concat();
-    // The first stands at the very front: what would be in front of it, nobody should read.
+    // The first stands at the very front, or in a line behind an empty one: what else would be in front of it, nobody
+    // should read.
+    let content = content.strip_prefix(b"\r\n").unwrap_or(content);
     let mut rest = content.strip_prefix(&delimiter[2..])?;
     let finder = memchr::memmem::Finder::new(&delimiter);
     // Some take one for a delimiter too that stands behind LF alone, or at the front of a value, or in a head.
@@ -254,6 +313,45 @@ fn parts<'a>(boundary: &[u8], content: &'a [u8]) -> Found<'a> {
         }
         rest = &rest[end + delimiter.len()..];
     }
+}
+
+/// Whether something in the parts of a content could be the name of a field: it is looked at as widely as anybody does,
+/// for Ruby, which reads these parts, wants little of them.
+fn has_fields(boundary: &[u8], content: &[u8]) -> bool {
+    let delimiter = [b"--", boundary].concat();
+    let mut looked = 0;
+    memchr::memmem::find_iter(content, &delimiter).any(|at| {
+        // What is in a head is looked at once, however many delimiters are in it.
+        let start = looked.max(at + delimiter.len());
+        let part = &content[start..];
+        let is_new = at >= looked;
+        let end = if is_new { memchr::memmem::find(part, b"\r\n\r\n").unwrap_or(part.len()) } else { 0 };
+        looked = start + end;
+        is_new && names_field(&part[..end])
+    })
+}
+
+fn names_field(head: &[u8]) -> bool {
+    let mut in_disposition = false;
+    speaks_of(head, "form-data")
+        || head.split(|&byte| byte == b'\n').any(|line| {
+            let colon = memchr::memchr(b':', line);
+            let goes_on = line.starts_with(b" ") || line.starts_with(b"\t") || colon.is_none();
+            if !goes_on {
+                in_disposition = speaks_of(line, "content-disposition");
+            }
+            // Of usual ones nothing becomes a name that anybody asks for.
+            let is_odd_id = speaks_of(line, "content-id")
+                && !colon.is_some_and(|colon| line[colon + 1..].trim_ascii_start().starts_with(b"<"));
+            in_disposition && has_name(line) || is_odd_id
+        })
+}
+
+/// Whether a line has `name`, and not as a part of a longer word.
+fn has_name(line: &[u8]) -> bool {
+    let is_own =
+        |at: usize| at == 0 || !(line[at - 1].is_ascii_alphanumeric() || b"-_".contains(&line[at - 1]));
+    line.windows(4).enumerate().any(|(at, word)| word.eq_ignore_ascii_case(b"name") && is_own(at))
 }
 
 /// Reads the head of a part, and adds its names. Says whether it is a file.
@@ -299,26 +397,31 @@ fn disposition<'a>(value: &'a [u8], texts: &mut Vec<(Cow<'a, [u8]>, Manner)>) ->
     if !value[..start].trim_ascii().eq_ignore_ascii_case(b"form-data") {
         return None;
     }
-    let (mut named, mut has_filename, mut is_file) = (false, false, false);
+    let (mut named, mut has_filename, mut has_extended, mut is_file) = (false, false, false, false);
     for (name, value) in parameters(&value[start..])? {
         let is_name = name.eq_ignore_ascii_case(b"name");
         let is_filename = name.eq_ignore_ascii_case(b"filename");
-        if is_name && named || is_filename && has_filename || !(is_name || is_filename) {
+        let is_other = name.eq_ignore_ascii_case(b"filename*") && is_extended(&value);
+        let is_again = is_name && named || is_filename && has_filename || is_other && has_extended;
+        if is_again || !(is_name || is_filename || is_other) {
             return None;
         }
         named |= is_name;
         has_filename |= is_filename;
+        has_extended |= is_other;
         // Go and Django take what has no name for a field.
         is_file |= is_filename && !value.is_empty();
         texts.push((value, Manner::Plain));
     }
-    named.then_some(is_file)
+    // The name in other letters is one for those alone who read it.
+    (named && (is_file || !has_extended)).then_some(is_file)
 }
 
 /// The texts in JSON, names included. Its grammar is only looked at as far as it takes to find them all.
 fn json(content: &[u8]) -> Found<'_> {
     let mut texts = Vec::new();
-    let mut rest = content;
+    // Some write a mark of the order of bytes in front.
+    let mut rest = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     let mut depth = 0usize;
     while let [byte, behind @ ..] = rest {
         rest = behind;

@@ -17,6 +17,7 @@ pub mod fuzz_texts;
 mod index;
 pub mod inject;
 mod keys;
+mod late;
 mod literals;
 mod seen;
 mod study;
@@ -30,6 +31,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use self::condition::{Cond, Mode, View};
 use self::decode::{Manner, Readings};
 use self::index::Index;
+pub use self::late::{Awaited, Care, Subjects};
 use self::seen::Seen;
 pub use self::study::Found;
 use crate::config::rules::{Rule, RuleAction, Subject, When};
@@ -87,6 +89,8 @@ pub struct Known {
     pub detect_only: bool,
     /// Its tag's bit.
     tag: u64,
+    /// What of the content it looks at.
+    subjects: Subjects,
     /// Whether it cannot be known without the content.
     wants_content: bool,
     /// Whether it could hold as long as the content is not known, and then does not.
@@ -101,8 +105,7 @@ pub struct Engine {
     /// How many searches there are in them.
     searches: usize,
     wants_client: bool,
-    form: bool,
-    json: bool,
+    subjects: Subjects,
 }
 
 /// Memory that a core has for asking.
@@ -154,11 +157,11 @@ impl Engine {
             _ => 0,
         };
         let (mut rules, mut keys, mut searches) = (Vec::new(), Vec::new(), 0);
-        let (mut form, mut json, mut wants_client) = (false, false, false);
+        let (mut subjects, mut wants_client) = (Subjects::default(), false);
         for (set, (detect_only, all)) in sets.into_iter().enumerate() {
             for rule in all {
-                form |= rule.wants(&Subject::Form);
-                json |= rule.wants(&Subject::Json);
+                let of_rule = Subjects { form: rule.wants(&Subject::Form), json: rule.wants(&Subject::Json) };
+                subjects = subjects.or(of_rule);
                 wants_client |= rule.when.iter().any(|when| when.any(&asks_for_client));
                 keys.push(keys::key(&rule.when));
                 rules.push(Known {
@@ -167,7 +170,8 @@ impl Engine {
                     set,
                     detect_only,
                     tag: if let RuleAction::Tag(name) = &rule.action { tag(name) } else { 0 },
-                    wants_content: rule.wants(&Subject::Form) || rule.wants(&Subject::Json),
+                    subjects: of_rule,
+                    wants_content: !of_rule.is_empty(),
                     waits: rule.when.iter().any(waits),
                 });
             }
@@ -175,7 +179,7 @@ impl Engine {
         follow_tags(&mut rules);
         let index = Index::new(&keys);
         let wants_client = wants_client || index.wants_client();
-        Engine { index, rules, searches, wants_client, form, json }
+        Engine { index, rules, searches, wants_client, subjects }
     }
 
     /// Whether some rule asks for the client's network.
@@ -183,13 +187,9 @@ impl Engine {
         self.wants_client
     }
 
-    /// Whether some rule looks at forms, or at JSON.
-    pub fn wants(&self, subject: &Subject) -> bool {
-        match subject {
-            Subject::Form => self.form,
-            Subject::Json => self.json,
-            _ => false,
-        }
+    /// Which kinds of content some rule looks at.
+    pub fn subjects(&self) -> Subjects {
+        self.subjects
     }
 
     /// The rule at a place.
@@ -261,7 +261,7 @@ impl Engine {
                 asked,
                 found,
                 paths,
-                tags: if rule.detect_only { marks.tags | marks.would } else { marks.tags },
+                tags: rule.tags(marks),
                 readings,
                 budget: &budget,
             };
@@ -271,14 +271,8 @@ impl Engine {
                 continue;
             }
             on(place);
-            match &rule.action {
-                RuleAction::Tag(_) if rule.detect_only => marks.would |= rule.tag,
-                RuleAction::Tag(_) => marks.tags |= rule.tag,
-                RuleAction::Allow if rule.detect_only => skipped = Some(rule.set),
-                RuleAction::Allow => return Verdict::Allowed(place),
-                RuleAction::Log => {}
-                _ if rule.detect_only => {}
-                _ => return Verdict::Turned(place),
+            if let Some(verdict) = rule.done(place, marks, &mut skipped) {
+                return verdict;
             }
         }
         Verdict::Pass
@@ -301,6 +295,26 @@ impl Engine {
 impl Known {
     fn holds(&self, view: &View<'_>) -> bool {
         self.conditions.iter().all(|condition| condition.holds(view, self.mode()))
+    }
+
+    /// The tags that it sees.
+    fn tags(&self, marks: Marks) -> u64 {
+        if self.detect_only { marks.tags | marks.would } else { marks.tags }
+    }
+
+    /// What becomes of a request for which it holds, if no further rule is asked. `skipped` is a set whose rules are
+    /// not asked any more.
+    fn done(&self, place: usize, marks: &mut Marks, skipped: &mut Option<usize>) -> Option<Verdict> {
+        match &self.action {
+            RuleAction::Tag(_) if self.detect_only => marks.would |= self.tag,
+            RuleAction::Tag(_) => marks.tags |= self.tag,
+            RuleAction::Allow if self.detect_only => *skipped = Some(self.set),
+            RuleAction::Allow => return Some(Verdict::Allowed(place)),
+            RuleAction::Log => {}
+            _ if self.detect_only => {}
+            _ => return Some(Verdict::Turned(place)),
+        }
+        None
     }
 
     fn mode(&self) -> Mode {

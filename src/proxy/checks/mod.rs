@@ -15,6 +15,7 @@
 
 pub(super) mod access;
 pub(super) mod cors;
+pub(super) mod forms;
 pub(super) mod identity;
 pub(in crate::proxy) mod rates;
 pub(super) mod rules;

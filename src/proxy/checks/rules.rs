@@ -1,25 +1,22 @@
 //! Rules on requests: what the engine finds is done here, once for the head, and once more for the content of a form
-//! where some rule looks at that.
+//! where some rule looks at that: see [`super::forms`].
 
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::forms::content_kind;
 use super::{Checking, Looked, Turned};
-use crate::config::rules::{FORM_BYTES_DEFAULT, RuleAction, Subject};
+use crate::config::rules::RuleAction;
 use crate::error::Reason;
-use crate::filter::rules::form::{self, BadForm, Kind};
-use crate::filter::rules::{Asked, Found, Marks, Pass, Verdict};
+use crate::filter::rules::{Asked, Found, Marks, Pass, Subjects, Verdict};
 use crate::h1::{BodyLength, RequestHead};
-use crate::http::Name;
 use crate::net::Ticks;
-use crate::proxy::admit::Admitted;
 use crate::proxy::connection::{Client, Peer};
 use crate::proxy::core::Core;
-use crate::proxy::hold;
 use crate::proxy::record::{Received, Record};
+use crate::proxy::refusal::RETRY_AFTER;
 use crate::proxy::routing::{self, asked_host, normal_path, target_parts};
 use crate::proxy::snapshot::Chain;
-use crate::proxy::task::give_way;
 use crate::route::Bare;
 use crate::route::fields::VALUE_BYTES_MAX;
 use crate::route::template::Place;
@@ -42,6 +39,26 @@ pub(in crate::proxy) struct Ruled {
     pub(in crate::proxy) until: Option<(usize, usize)>,
 }
 
+impl Ruled {
+    /// The rule of a chain from which on none is asked any more; none if that is so for the whole chain.
+    pub(super) fn until(self, chain: usize) -> Option<usize> {
+        match self.until {
+            Some((last, _)) if chain > last => None,
+            Some((last, until)) if chain == last => Some(until),
+            _ => Some(usize::MAX),
+        }
+    }
+}
+
+/// What is known of content, when rules are asked for the second time.
+#[derive(Clone, Copy)]
+pub(in crate::proxy) enum Late<'a> {
+    /// What was found in it, by chain.
+    Found(&'a [Found]),
+    /// Nothing but what it may be: those rules are asked that were put off, and for which it does not matter.
+    Unread(Subjects),
+}
+
 /// Rules that hold: each by its chain and its place there.
 pub(in crate::proxy) type Hits = Vec<(usize, usize)>;
 
@@ -60,34 +77,8 @@ pub(in crate::proxy) fn chains(received: &Received) -> impl Iterator<Item = &Cha
     places.filter_map(|place| terms.snapshot.rule_chains.get(place))
 }
 
-/// Bytes that a form may have: what the later of several says counts.
-fn form_bytes_max(received: &Received) -> usize {
-    let said = received.terms.traffic().filter_map(|traffic| traffic.rules.as_deref()?.form_bytes_max);
-    said.last().unwrap_or(FORM_BYTES_DEFAULT)
-}
-
-/// Whether some rule looks at the content of the request; and what that is.
-///
-/// # Errors
-/// It could be a form for some, and something else for others.
-pub(in crate::proxy) fn content_kind(
-    received: &Received,
-    body: BodyLength,
-) -> Result<Option<Kind<'_>>, BadForm> {
-    if matches!(body, BodyLength::None | BodyLength::Known(0)) {
-        return Ok(None);
-    }
-    let wants = |subject: &Subject| chains(received).any(|chain| chain.engine.wants(subject));
-    let (form, json) = (wants(&Subject::Form), wants(&Subject::Json));
-    if !(form || json) {
-        return Ok(None);
-    }
-    let kind = form::kind(received.fields().values(Name::ContentType))?;
-    Ok(kind.filter(|kind| if kind.subject() == Subject::Json { json } else { form }))
-}
-
 /// The request, as rules see it.
-fn asked<'a>(
+pub(super) fn asked<'a>(
     peer: &Peer,
     received: &'a Received,
     head: &RequestHead,
@@ -118,36 +109,38 @@ fn asked<'a>(
     }
 }
 
-/// Asks the rules of all chains; nothing is counted. `content` is what was found in it, by chain.
+/// Asks the rules of all chains; nothing is counted. `late` is said once the head has been asked for.
 pub(in crate::proxy) fn ask(
     core: &Core,
     peer: &Peer,
     received: &Received,
     head: &RequestHead,
     body: BodyLength,
-    content: Option<&[Found]>,
+    late: Option<Late<'_>>,
 ) -> Ruling {
     let host = Bare::of(asked_host(received, head));
     let asked = asked(peer, received, head, body, &host);
-    let content_follows = content.is_none() && !matches!(content_kind(received, body), Ok(None));
+    let content_follows = late.is_none() && !matches!(content_kind(received, head, body), Ok(None));
     let mut ruling = Ruling { hits: Hits::new(), ruled: received.terms.made().ruled, turned: None };
     let mut scratch = core.rule_scratch.borrow_mut();
     for (chain, sets) in chains(received).enumerate() {
-        let until = match ruling.ruled.until {
-            Some((last, _)) if chain > last => break,
-            Some((last, until)) if chain == last => until,
-            _ => usize::MAX,
-        };
-        let pass = match content {
-            Some(found) => match found.get(chain) {
-                Some(found) => Pass::Content(found, until),
-                None => break,
-            },
-            None => Pass::Head { content_follows },
-        };
+        let Some(until) = ruling.ruled.until(chain) else { break };
         let hits = &mut ruling.hits;
         let mut on = |place| hits.push((chain, place));
-        match sets.engine.check(&asked, pass, &mut ruling.ruled.marks, &mut scratch, &mut on) {
+        let (engine, marks) = (&sets.engine, &mut ruling.ruled.marks);
+        let verdict = match late {
+            None => engine.check(&asked, Pass::Head { content_follows }, marks, &mut scratch, &mut on),
+            Some(Late::Found(found)) => match found.get(chain) {
+                Some(found) => {
+                    engine.check(&asked, Pass::Content(found, until), marks, &mut scratch, &mut on)
+                }
+                None => break,
+            },
+            Some(Late::Unread(content)) => {
+                engine.settle(&asked, content, until, marks, &mut scratch, &mut on).1
+            }
+        };
+        match verdict {
             Verdict::Pass => {}
             Verdict::Allowed(place) => {
                 ruling.ruled.until = Some((chain, place));
@@ -188,7 +181,7 @@ impl Checking<'_> {
 }
 
 /// Counts what holds, notes it, and does what it says.
-fn carry_out(
+pub(super) fn carry_out(
     core: &Core,
     peer: &Peer,
     received: &mut Received,
@@ -204,6 +197,9 @@ fn carry_out(
         let methods = if action == RuleAction::Deny(405) { sets.methods(place) } else { None };
         Some((action, methods.map(str::to_owned)))
     });
+    if let Some((RuleAction::Deny(429 | 503) | RuleAction::Tarpit(_, Some(429 | 503)), _)) = &action {
+        received.terms.make(core).texts.refusal_lines.extend_from_slice(RETRY_AFTER);
+    }
     match action {
         None | Some((RuleAction::Tag(_) | RuleAction::Log | RuleAction::Allow, _)) => Ok(None),
         Some((RuleAction::Close, _)) => Err(Reason::RuleClosed.into()),
@@ -279,7 +275,12 @@ fn join(text: &mut Vec<u8>, more: &[u8], between: &[u8]) {
 }
 
 /// Has the client wait, unless too many do already; then it is turned away.
-async fn tarpit(core: &Rc<Core>, client: &mut Client, record: &mut Record, waiting: Waiting) -> Turned {
+pub(super) async fn tarpit(
+    core: &Rc<Core>,
+    client: &mut Client,
+    record: &mut Record,
+    waiting: Waiting,
+) -> Turned {
     /// Counts one who waits.
     struct Seat<'a>(&'a Core);
     impl Drop for Seat<'_> {
@@ -307,73 +308,5 @@ async fn tarpit(core: &Rc<Core>, client: &mut Client, record: &mut Record, waiti
             Reason::RuleDenied.into()
         }
         None => Reason::Tarpitted.into(),
-    }
-}
-
-/// Holds the content of a form against the rules that look at it, before anybody else sees any of it. Nothing is done
-/// where no rule does.
-///
-/// # Errors
-/// The request is turned away.
-pub(in crate::proxy) async fn content(
-    core: &Rc<Core>,
-    client: &mut Client,
-    peer: &Peer,
-    received: &mut Received,
-    admitted: &mut Admitted,
-    record: &mut Record,
-) -> Result<(), Turned> {
-    let head = admitted.head;
-    let body = admitted.body;
-    let refused = |bad| match bad {
-        BadForm::Type => Reason::ContentRefused,
-        BadForm::Content => Reason::FormRefused,
-    };
-    if content_kind(received, body).map_err(refused)?.is_none() {
-        return Ok(());
-    }
-    let codings = received.fields().values(Name::ContentEncoding);
-    if codings.flat_map(|value| value.split(|&byte| byte == b',')).any(|coding| {
-        let coding = coding.trim_ascii();
-        !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
-    }) {
-        return Err(Reason::ContentRefused.into());
-    }
-    let bytes_max = form_bytes_max(received);
-    if matches!(body, BodyLength::Known(length) if length > bytes_max as u64) {
-        return Err(Reason::BodyTooLarge.into());
-    }
-    if !admitted.whole {
-        hold::gather(core, client, received, admitted, bytes_max).await?;
-    }
-    let ruling = {
-        let first = &received.bytes.bytes()[admitted.first.clone()];
-        let kept = admitted.upload.kept();
-        if first.len() + kept.len() > bytes_max {
-            return Err(Reason::BodyTooLarge.into());
-        }
-        let joined;
-        let whole = if kept.is_empty() {
-            first
-        } else {
-            joined = [first, kept].concat();
-            &joined
-        };
-        let Some(kind) = content_kind(received, body).map_err(refused)? else { return Ok(()) };
-        let texts = form::read(&kind, whole).map_err(refused)?;
-        let host = Bare::of(asked_host(received, &head));
-        let asked = asked(peer, received, &head, body, &host);
-        let mut found = Vec::new();
-        for chain in chains(received) {
-            found.push(chain.engine.study(&asked, &texts, give_way).await);
-        }
-        ask(core, peer, received, &head, body, Some(&found))
-    };
-    if ruling.hits.is_empty() {
-        return Ok(());
-    }
-    match carry_out(core, peer, received, &head, record, ruling)? {
-        Some(waiting) => Err(tarpit(core, client, record, waiting).await),
-        None => Ok(()),
     }
 }

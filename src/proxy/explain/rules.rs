@@ -3,8 +3,13 @@
 use super::{Checked, Explaining};
 use crate::config::rules::RuleAction;
 use crate::error::Reason;
+use crate::filter::rules::Care;
 use crate::proxy::admit::Read;
-use crate::proxy::checks::rules::{ask, chains, content_kind, remember};
+use crate::proxy::checks::forms::{Look, content_kind, look};
+use crate::proxy::checks::rules::{Late, Ruling, ask, chains, remember};
+
+/// What this check is called.
+const NAME: &str = "rules";
 
 impl Explaining<'_> {
     /// The rules that hold; nothing is counted, and nobody waits. Of content there is none to be looked at.
@@ -14,30 +19,73 @@ impl Explaining<'_> {
     pub(super) fn rules(&mut self, read: &Read, checked: &mut Vec<Checked>) -> Result<(), Reason> {
         let received = &self.received;
         let ruling = ask(self.core, &self.peer, received, &read.head, read.body, None);
-        let of_listener = received.terms.listener().traffic.rules.is_some();
-        let from = |chain: usize| match received.terms.route() {
-            Some(route) if chain > 0 || !of_listener => format!("route {}", route.name),
-            _ => format!("listener {}", received.terms.listener().name),
+        for (chain, sets) in chains(received).enumerate().filter(|_| ruling.hits.is_empty()) {
+            if !sets.engine.is_empty() {
+                let says = format!("none of {} holds", sets.engine.len());
+                checked.push(Checked { name: NAME.to_owned(), says, from: self.place_of(chain) });
+            }
+        }
+        self.follow(&ruling, checked)
+    }
+
+    /// What is known of the content without it.
+    ///
+    /// # Errors
+    /// Rules want to look at it, and cannot; or one of those turns the request away that only had to be sure that none
+    /// wants to.
+    pub(super) fn form(&mut self, read: &Read) -> Result<(), Reason> {
+        let (received, body) = (&self.received, read.body);
+        if matches!(content_kind(received, &read.head, body), Ok(None)) {
+            return Ok(());
+        }
+        let (subjects, says) = match look(self.core, &self.peer, received, &read.head, body)? {
+            Look::Not(subjects) => (Some(subjects), None),
+            Look::Unread(subjects, reason) => {
+                let why = match reason {
+                    Reason::BodyTooLarge => "is too large",
+                    _ => "has a type or coding that is not read",
+                };
+                let says = format!(
+                    "some that only note would look at the content too, which {why}: it goes on without that"
+                );
+                (Some(subjects), Some(says))
+            }
+            Look::Read { care: Care::Acted, .. } => {
+                (None, Some("some look at the content too, of which nothing is known here".to_owned()))
+            }
+            Look::Read { .. } => {
+                let says = "some that only note look at the content too, of which nothing is known here";
+                (None, Some(says.to_owned()))
+            }
         };
-        let mut say = |says: String, from| checked.push(Checked { name: "rules".to_owned(), says, from });
+        let from = self.place_of(0);
+        let said = says.map(|says| Checked { name: NAME.to_owned(), says, from });
+        let mut checked: Vec<Checked> = said.into_iter().collect();
+        let verdict = match subjects {
+            Some(subjects) => {
+                let late = Some(Late::Unread(subjects));
+                let ruling = ask(self.core, &self.peer, received, &read.head, body, late);
+                self.follow(&ruling, &mut checked)
+            }
+            None => Ok(()),
+        };
+        self.account.checks.extend(checked);
+        verdict
+    }
+
+    /// Says which rules hold, and does what they say.
+    fn follow(&mut self, ruling: &Ruling, checked: &mut Vec<Checked>) -> Result<(), Reason> {
+        let received = &self.received;
         for &(chain, place) in &ruling.hits {
             let Some(sets) = chains(received).nth(chain) else { continue };
             let Some(rule) = sets.engine.rule(place) else { continue };
             let would = if rule.detect_only { "would, if its set did not only detect, " } else { "" };
             let says = format!("{} {would}{}", sets.name(place), words(&rule.action));
-            say(says, from(chain));
-        }
-        for (chain, sets) in chains(received).enumerate().filter(|_| ruling.hits.is_empty()) {
-            if !sets.engine.is_empty() {
-                say(format!("none of {} holds", sets.engine.len()), from(chain));
-            }
-        }
-        if matches!(content_kind(received, read.body), Ok(Some(_))) {
-            say("some look at the content too, of which nothing is known here".to_owned(), from(0));
+            checked.push(Checked { name: NAME.to_owned(), says, from: self.place_of(chain) });
         }
         let Some((chain, place)) = ruling.turned else {
             if !ruling.hits.is_empty() {
-                remember(self.core, &mut self.received, &ruling);
+                remember(self.core, &mut self.received, ruling);
             }
             return Ok(());
         };
@@ -55,12 +103,14 @@ impl Explaining<'_> {
         Err(reason)
     }
 
-    /// What is known of the content without it.
-    ///
-    /// # Errors
-    /// Rules look at forms, and nobody knows whether it is one.
-    pub(super) fn form(&self, read: &Read) -> Result<(), Reason> {
-        content_kind(&self.received, read.body).map(|_| ()).map_err(|_| Reason::ContentRefused)
+    /// Where a chain is said.
+    fn place_of(&self, chain: usize) -> String {
+        let terms = &self.received.terms;
+        let of_listener = terms.listener().traffic.rules.is_some();
+        match terms.route() {
+            Some(route) if chain > 0 || !of_listener => format!("route {}", route.name),
+            _ => format!("listener {}", terms.listener().name),
+        }
     }
 }
 

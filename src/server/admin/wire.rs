@@ -171,6 +171,8 @@ pub(super) struct RequestStatus {
     pub(super) passwords_hashed: u64,
     /// Requests to services that say whether a request is served.
     pub(super) services_asked: u64,
+    /// Forms that rules which only note would have looked at, and could not.
+    pub(super) forms_unread: u64,
 }
 
 impl RequestStatus {
@@ -188,6 +190,7 @@ impl RequestStatus {
             proxy_headers_refused: totals.proxy_headers_refused,
             passwords_hashed: totals.passwords_hashed,
             services_asked: totals.services_asked,
+            forms_unread: totals.forms_unread,
         }
     }
 }
