@@ -2,6 +2,7 @@
 //! over the corpus in `tests/corpus.rs` only call them.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::task::{Context, Poll, Waker};
 
 use super::decode::{Manner, Readings, is_plain};
@@ -43,7 +44,8 @@ pub fn decoding(bytes: &[u8]) {
             assert_eq!(standard[0], decoded);
         }
     }
-    let _ = (inject::is_sqli(bytes), inject::is_xss(bytes));
+    let detectors = inject::Detectors::new();
+    let _ = (detectors.is_sqli(bytes, &Cell::new(1)), detectors.is_xss(bytes));
 }
 
 /// A line with a Content-Type, and content behind it: what is read lies within bounds, and fields of a form that is
