@@ -68,6 +68,7 @@ pub const ALL: &[Probe] = &[
             r"^(?:file:|[^\s+%?&]*=)?[/\\]*(?:\.*[/\\]+)*proc[/\\]+(?:\.[/\\]+)*(?:self|\d+)[/\\]+(?:environ|cmdline|fd|maps|root|cwd|exe|mem|status)[^\s+%]*\s*$",
             r"^(?:file:|[^\s+%?&]*=)?[/\\]*(?:\.*[/\\]+)*(?:root|home[/\\]+[^\s/\\]+)[/\\]+\.(?:ssh|aws|bash|netrc|gnupg)[^\s+%]*\s*$",
             r"^(?:file:)?[/\\]*(?:[a-z]:)?[/\\]*win(?:dows|nt)[/\\]+(?:win\.ini|system\.ini|repair|system32[/\\]+(?:drivers|config))[^\s+%]*\s*$",
+            r"^(?:file:)?[/\\]*[a-z]:[/\\]+boot\.ini[^\s+%]*\s*$",
             // The rest of the name is cut off.
             r"^[^\s+%'\x22<>(){}]*[^/\\]\.[a-z0-9]{1,5}\x00",
         ],
@@ -114,7 +115,7 @@ pub const ALL: &[Probe] = &[
         regex: &[
             r"[;|`\n]\s*(?:/(?:usr/)?s?bin/)?(?:cat|head|tail|tac|nl|less|more|strings|cp)\s+(?:-[a-z]+\s+(?:\d+\s+)?)*['\x22]?/(?:etc|proc|root|var/(?:log|www))/",
             r"^(?:[^\s+%;|&`$()]*\s*(?:;|\|\|?|&&)|[\d.:]*(?:&|[\r\n]+))\s*(?:/(?:usr/)?s?bin/)?(?:cat|head|tail|tac|less|more|strings)\s*(?:\s(?:-[a-z]+\s+(?:\d+\s+)?)*['\x22]?(?:[/~$*]|\.\.?/|\w+\.\w)|<\s*[/.~])",
-            r"^(?:[^\s+%;|&`$()]*\s*(?:;|\|\|?|&&)|[\d.:]*(?:&|[\r\n]+))\s*(?:/(?:usr/)?s?bin/)?(?:whoami|uname(?:\s+-a)?|ifconfig|ipconfig(?:\s*/all)?|netstat(?:\s+-[a-z]+)?|printenv|ls\s+-[a-z]+(?:\s+[/.~]\S*)?|ls\s+[/~]\S*|ps\s+-?(?:aux|ef)|dir\s+[a-z]:\S*)\s*(?:[;|&`#)<>]|$)",
+            r"^(?:[^\s+%;|&`$()]*\s*(?:;|\|\|?|&&)|[\d.:]*(?:&|[\r\n]+))\s*(?:/(?:usr/)?s?bin/)?(?:whoami|uname(?:\s+-a)?|ifconfig|ipconfig(?:\s*/all)?|netstat(?:\s+-[a-z]+)?|printenv|ls\s+-[a-z]+(?:\s+[/.~]\S*)?|ls\s+[/~]\S*|ps\s+-?(?:aux|ef)|(?:dir|type)\s+[a-z]:\S*)\s*(?:[;|&`#)<>]|$)",
             r"^[\d.:\s'\x22]*(?:[;|&]|[\r\n])+\s*(?:/(?:usr/)?s?bin/)?(?:id|env|ls|ps|pwd|set|dir|whoami)\s*(?:[;|&`#)<>]|$)",
             r"^(?:[^\s+%;|&`$()]*\s*(?:;|\|\|?|&&)|[\d.:]*(?:&|[\r\n]+))\s*(?:/(?:usr/)?s?bin/)?(?:wget|curl)\s+(?:-\S+\s+)*['\x22]?(?:(?:https?|ftp)://|[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}(?:[/:;|&\s]|$)|\d+\.\d+\.)",
             r"^(?:[^\s+%;|&`$()]*\s*(?:;|\|\|?|&&)|[\d.:]*(?:&|[\r\n]+))\s*(?:/(?:usr/)?s?bin/)?(?:(?:sleep\s+\d+|ping\s+-[nc]\s+\d+)\b[^a-z]*(?:$|[;|&#]|\s[\w.-]+$)|nslookup\s+\S+\.|n(?:c|cat)\s+-|(?:ba|da|z)?sh\s+-[ci]|python\d?\s+-c|perl\s+-e|php\s+-r|rm\s+-r|chmod\s+[+0-7]|\{[a-z]+,[^}\s]+\})",
@@ -122,6 +123,7 @@ pub const ALL: &[Probe] = &[
             r"^\s*[^\s`]{0,16}`\s*(?:whoami|uname|ifconfig|nslookup|ping|sleep|cat|id|ls)\b[^`]*`\s*$",
             r"^[^\s+%]*/bin/(?:ba|da|z|c)?sh\s+-[ci]\b",
             r"^(?:[^\s+%]*[;|&]\s*)?(?:cmd(?:\.exe)?\s*/c\s+(?:dir|type|whoami|net|ping|echo|start|powershell|copy|del|ipconfig|set|certutil|ver)\b|powershell(?:\.exe)?\s+-(?:e|enc|c|nop|w|ep)\b)",
+            r"^cd\s+/(?:tmp|var/tmp|dev/shm)\s*;",
             r"/dev/(?:tcp|udp)/[\w.-]+/\d",
             r"^[^\s+%]*(?:\$\{ifs[%}]|\$ifs\$)",
         ],

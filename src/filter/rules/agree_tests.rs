@@ -1,5 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
 
+use std::cell::Cell;
+
 use proptest::prelude::*;
 
 use super::fuzz_rules::{assert_agrees, now, rules, with_fields};

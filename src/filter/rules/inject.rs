@@ -36,13 +36,13 @@ const GAP: &str = r"(?:[\s(]|/\*[^*/]*\*/)*";
 const END: &str = r"^(?:[^']*'|[^\x22]*\x22|[^`]*`)";
 /// The same or the end of a number that all begins with.
 const LEFT: &str = r"^(?:[^']*'|[^\x22]*\x22|[^`]*`|\s*[-+]?\d[\d.]*)[\s)]*";
-const OR: &str = r"(?:\b(?:or|and|xor|having)\b|\|\||&&|(?:or|and)\d)";
+const OR: &str = r"(?:(?:or|and|xor|having)\b|\|\||&&|(?:or|and)\d)";
 
 /// What is an injection whatever stands around it.
 const SQL: &[&str] = &[
     // Another statement's rows. In prose a name stands behind `select`, but no list and no `from`.
-    r"\bunion{gap}(?:all|distinct)?{gap}select\b{gap}(?:\d|['\x22`*@]|null\b|[a-z_.]+\s*[,(]|[a-z_.]+\s+(?:from|into)\b)",
-    r"\bunion{gap}(?:all|distinct)?\s*\({gap}select\b",
+    r"(?:\b|\d)union{gap}(?:all|distinct)?{gap}select\b{gap}(?:\d|['\x22`*@]|null\b|[a-z_.]+\s*[,(]|[a-z_.]+\s+(?:from|into)\b)",
+    r"(?:\b|\d)union{gap}(?:all|distinct)?\s*\({gap}select\b",
     // Functions that wait, fail or read files, with what they need for it.
     r"(?:\b(?:and|or|xor|select|then|else)\b|[,'\x22|&])[\s(]*(?:sleep|pg_sleep|benchmark)\s*\(\s*\d",
     r"\b(?:extractvalue|updatexml)\s*\(\s*(?:\d|['\x22]|null)",
@@ -53,6 +53,7 @@ const SQL: &[&str] = &[
     r"^[^\s+%;]*['\x22)\s]*;{gap}(?:drop\s+(?:table|database|user|view)\s+\w|insert\s+into\s+\w|update\s+\w+\s+set\s|delete\s+from\s+\w|create\s+(?:table|user|database)\s|alter\s+(?:table|user|database)\s|truncate\s+table\s|exec(?:ute)?[\s(]+(?:xp_|sp_|master|@)|declare\s+@|shutdown\b\s*(?:-|;|$)|select\s+(?:\*|[\w,.(]+\s+from\b|(?:pg_)?sleep))",
     // A statement in brackets, in place of a value.
     r"^[^\s(]{0,16}\(+\s*select\b{gap}(?:\d|['\x22`*@]|null\b|[a-z_.]+\s*[,(])",
+    r"\(\s*select[\s(]+(?:@@\w|case\s+when\b)",
     // A name, and nothing of the statement behind it.
     r"^[\w@.-]+['\x22][\s)]*;?\s*(?:#|--[\s+-]*|/\*)$",
 ];

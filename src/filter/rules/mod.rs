@@ -225,6 +225,7 @@ impl Engine {
             Pass::Content(found, _) => bits.clone_from(&found.candidates),
         }
         if bits.iter().all(|&word| word == 0) {
+            readings.shrink();
             return Verdict::Pass;
         }
         self.want(Bits::all(bits), pass, looking);

@@ -75,6 +75,8 @@ impl Engine {
             let (all, standard) = readings.all(text, *manner);
             for (at, reading) in all.iter().enumerate() {
                 self.index.find_content(reading, &mut candidates);
+                // Both take their time where a text is long.
+                turns.did(reading.len()).await;
                 if is_wanted {
                     is_wanted = !self.searches.look(reading, at == standard, &mut looking, by_each);
                 }
