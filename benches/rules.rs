@@ -10,7 +10,7 @@ use ringway::config::rules::{Probes, Rule, RuleAction, Search, Subject, When};
 use ringway::filter::rules::fuzz_rules::with_fields;
 use ringway::filter::rules::{Asked, Engine, Marks, Pass, Scratch, Verdict};
 
-criterion_group!(benches, rules);
+criterion_group!(benches, rules, hostile);
 criterion_main!(benches);
 
 /// Rules of every kind, by turns.
@@ -98,5 +98,48 @@ fn rules(criterion: &mut Criterion) {
                 });
             });
         }
+    }
+}
+
+/// What somebody sends who wants to keep a core busy: 8 KiB of a query, of which nothing is found.
+fn hostile(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("hostile");
+    let probes = probes::rules(&Probes::default());
+    let engine = Engine::new([(false, &probes[..])], &[]);
+    for (name, unit) in [
+        ("blanks", "+&"),
+        ("marks", "u&'"),
+        ("escapes", "%25252527&"),
+        ("all", "%2527=(<;$%250a.&"),
+        ("slashes", "\\"),
+        ("marks of one", "1'+or"),
+        ("tags", "<on"),
+    ] {
+        let query = format!("q=1'%20{}", unit.repeat(8000 / unit.len()));
+        with_fields(&[("Host", "www.example.com")], |fields, field_bytes| {
+            let asked = Asked {
+                host: b"www.example.com",
+                sent_path: b"/",
+                path: b"/",
+                query: Some(query.as_bytes()),
+                method: b"GET",
+                fields,
+                field_bytes,
+                listener: "web",
+                client: None,
+                size: Some(0),
+            };
+            let mut scratch = Scratch::default();
+            group.bench_function(name, |bencher| {
+                bencher.iter(|| {
+                    let pass = Pass::Head { content_follows: false };
+                    let marks = &mut Marks::default();
+                    assert_eq!(
+                        engine.check(black_box(&asked), pass, marks, &mut scratch, &mut |_| {}),
+                        Verdict::Pass
+                    );
+                });
+            });
+        });
     }
 }

@@ -19,6 +19,7 @@ fn search() -> impl Strategy<Value = When> {
                 regex: regex.into_iter().map(|text| text.parse().unwrap()).collect(),
                 sqli,
                 xss,
+                standard: false,
             })
         },
     )

@@ -105,6 +105,8 @@ pub struct Search {
     pub sqli: bool,
     /// Whether scripts and markup are looked for.
     pub xss: bool,
+    /// Whether only that reading counts that a server has that keeps to the standards.
+    pub standard: bool,
 }
 
 /// A part of a request.

@@ -113,7 +113,7 @@ fn one(when: &When) -> Value {
 }
 
 fn pattern(search: &Search) -> Value {
-    let Search { within, contains, regex, sqli, xss } = search;
+    let Search { within, contains, regex, sqli, xss, standard: _ } = search;
     let mut entries = vec![("in", one_or_list(within.iter().map(text)))];
     if !contains.is_empty() {
         entries.push(("contains", one_or_list(contains.iter().map(text))));

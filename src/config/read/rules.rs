@@ -302,6 +302,7 @@ impl Known<'_, '_> {
             regex: self.some(regex).to_vec(),
             sqli: sqli.value == Some(true),
             xss: xss.value == Some(true),
+            standard: false,
         })
     }
 

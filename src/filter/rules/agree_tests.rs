@@ -1,5 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
 
+use std::cell::Cell;
+
 use proptest::prelude::*;
 
 use super::fuzz_rules::{assert_agrees, now, rules, with_fields};
@@ -170,9 +172,11 @@ fn content_is_looked_at_once_and_what_held_before_is_not_told_again() {
 fn odd_values_without_end_count_as_an_injection() {
     let search = Search { within: vec![Subject::Query], sqli: true, ..Search::default() };
     let rules = [rule(When::Finds(search), RuleAction::Deny(403))];
-    let many = |count: usize| format!("/?{}", format!("a=it's{}&", "x".repeat(60)).repeat(count));
-    assert_eq!(verdict(&rules, &many(100)).0, Verdict::Pass);
-    assert_eq!(verdict(&rules, &many(5000)).0, Verdict::Turned(0));
+    let many = |value: &str, count: usize| format!("/?{}", format!("a={value}&").repeat(count));
+    assert_eq!(verdict(&rules, &many("it's", 5000)).0, Verdict::Pass);
+    // Each might be one, as far as is known before it is looked at with care.
+    assert_eq!(verdict(&rules, &many("x'+or+b+in", 2)).0, Verdict::Pass);
+    assert_eq!(verdict(&rules, &many("x'+or+b+in", 100)).0, Verdict::Turned(0));
 }
 
 #[test]
@@ -278,6 +282,6 @@ fn memory_for_one_long_text_is_given_up() {
         let (mut marks, mut scratch) = (Marks::default(), Scratch::default());
         let pass = Pass::Head { content_follows: false };
         engine.check(&asked, pass, &mut marks, &mut scratch, &mut |_| {});
-        assert!(scratch.readings.get_mut().bytes() < 64 * 1024);
+        assert!(scratch.readings.bytes() < 64 * 1024);
     });
 }

@@ -4,13 +4,10 @@
 //! that lets pass only if every reading has: nobody comes past a rule by an odd spelling.
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
 
-use aho_corasick::AhoCorasick;
-
-use super::decode::{Manner, Readings};
-use super::study::Found;
-use super::{Asked, inject, literal_search};
+use super::Asked;
+use super::decode::Manner;
+use super::search::is_set;
 use crate::config::matching::{Condition, Test};
 use crate::config::rules::{Search, Subject, When};
 use crate::http::{cookie, query};
@@ -22,22 +19,11 @@ pub(super) enum Cond {
     Size(u64, u64),
     UserAgent(Test),
     Tagged(u64),
-    Finds(Finds),
+    /// What the search at this place looks for.
+    Finds(usize),
     All(Vec<Cond>),
     Any(Vec<Cond>),
     Not(Box<Cond>),
-}
-
-/// What is looked for, ready.
-#[derive(Clone, Debug)]
-pub(super) struct Finds {
-    pub(super) within: Vec<Subject>,
-    /// Its place among all searches.
-    pub(super) place: usize,
-    contains: Option<AhoCorasick>,
-    regex: Vec<regex::bytes::Regex>,
-    sqli: bool,
-    xss: bool,
 }
 
 /// Which readings have to be so.
@@ -61,42 +47,36 @@ impl Mode {
 /// A request, and what was found out about it.
 pub(super) struct View<'a> {
     pub(super) asked: &'a Asked<'a>,
-    /// What is in its content, if that is at hand.
-    pub(super) found: Option<&'a Found>,
+    /// What was found in its head and in its content, a bit for each search.
+    pub(super) found: [&'a [u64]; 2],
     /// How others may read the path.
     pub(super) paths: &'a [Vec<u8>],
     pub(super) tags: u64,
-    pub(super) readings: &'a RefCell<Readings>,
-    /// How many bytes may still be shown to what is slow.
-    pub(super) budget: &'a Cell<usize>,
 }
 
 impl Cond {
-    /// Makes it ready; `tag` says which bit a tag is. `searches` is the count of those that there are.
-    pub(super) fn new(when: &When, tag: &dyn Fn(&str) -> u64, searches: &mut usize) -> Cond {
-        let mut all = |parts: &[When]| parts.iter().map(|part| Cond::new(part, tag, searches)).collect();
+    /// Makes it ready; `tag` says which bit a tag is. `searches` are those that there are, each with whether it is for
+    /// the standard reading alone.
+    pub(super) fn new<'r>(
+        when: &'r When,
+        mode: Mode,
+        tag: &dyn Fn(&str) -> u64,
+        searches: &mut Vec<(&'r Search, bool)>,
+    ) -> Cond {
+        let mut all =
+            |parts: &'r [When]| parts.iter().map(|part| Cond::new(part, mode, tag, searches)).collect();
         match when {
             When::Is(condition) => Cond::Is(condition.clone()),
             When::Size { min, max } => Cond::Size(min.unwrap_or(0), max.unwrap_or(u64::MAX)),
             When::UserAgent(test) => Cond::UserAgent(test.clone()),
             When::Tagged(tags) => Cond::Tagged(tags.iter().fold(0, |bits, name| bits | tag(name))),
             When::Finds(search) => {
-                *searches += 1;
-                Cond::Finds(Finds::new(search, *searches - 1))
+                searches.push((search, mode == Mode::Every));
+                Cond::Finds(searches.len() - 1)
             }
             When::All(parts) => Cond::All(all(parts)),
             When::Any(parts) => Cond::Any(all(parts)),
-            When::Not(part) => Cond::Not(Box::new(Cond::new(part, tag, searches))),
-        }
-    }
-
-    /// All searches in it, each with what has to be so.
-    pub(super) fn searches<'a>(&'a self, mode: Mode, all: &mut Vec<(&'a Finds, Mode)>) {
-        match self {
-            Cond::Finds(finds) => all.push((finds, mode)),
-            Cond::All(parts) | Cond::Any(parts) => parts.iter().for_each(|part| part.searches(mode, all)),
-            Cond::Not(part) => part.searches(mode.other(), all),
-            Cond::Is(_) | Cond::Size(..) | Cond::UserAgent(_) | Cond::Tagged(_) => {}
+            When::Not(part) => Cond::Not(Box::new(Cond::new(part, mode.other(), tag, searches))),
         }
     }
 
@@ -110,7 +90,7 @@ impl Cond {
                 passes(test, mode, &|accepts| asked.fields.named(b"user-agent").any(accepts))
             }
             Cond::Tagged(tags) => view.tags & tags != 0,
-            Cond::Finds(finds) => finds.holds(view, mode),
+            Cond::Finds(place) => view.found.iter().any(|found| is_set(found, *place)),
             Cond::All(parts) => parts.iter().all(|part| part.holds(view, mode)),
             Cond::Any(parts) => parts.iter().any(|part| part.holds(view, mode)),
             Cond::Not(part) => !part.holds(view, mode.other()),
@@ -167,54 +147,6 @@ pub(super) fn decoded(sent: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-impl Finds {
-    fn new(search: &Search, place: usize) -> Finds {
-        let Search { within, contains, regex, sqli, xss } = search;
-        Finds {
-            within: within.clone(),
-            place,
-            contains: (!contains.is_empty()).then(|| literal_search(contains)).flatten(),
-            regex: regex.iter().map(|expression| expression.regex().clone()).collect(),
-            sqli: *sqli,
-            xss: *xss,
-        }
-    }
-
-    fn holds(&self, view: &View<'_>, mode: Mode) -> bool {
-        if view.found.is_some_and(|found| found.searches.get(self.place) == Some(&true)) {
-            return true;
-        }
-        let mut readings = view.readings.borrow_mut();
-        self.within.iter().any(|subject| {
-            each_text(subject, view.asked, &mut |text, manner| {
-                readings.any(text, manner, &mut |reading, is_standard| {
-                    (mode == Mode::Any || is_standard) && self.is_in(reading, view.budget, mode)
-                })
-            })
-        })
-    }
-
-    /// Whether it is in this reading of a text.
-    pub(super) fn is_in(&self, text: &[u8], budget: &Cell<usize>, mode: Mode) -> bool {
-        if self.contains.as_ref().is_some_and(|all| all.is_match(text))
-            || self.regex.iter().any(|regex| regex.is_match(text))
-        {
-            return true;
-        }
-        // Whoever sends very much of what is odd wants to keep this core busy.
-        let may_look = || {
-            let left = budget.get().checked_sub(text.len());
-            budget.set(left.unwrap_or_default());
-            left.is_some()
-        };
-        let finds = |may_be: fn(&[u8]) -> bool, is: fn(&[u8]) -> bool| {
-            may_be(text) && if may_look() { is(text) } else { mode == Mode::Any }
-        };
-        self.sqli && finds(inject::may_be_sqli, inject::is_sqli)
-            || self.xss && finds(inject::may_be_xss, inject::is_xss)
-    }
-}
-
 /// Shows `accepts` the texts of a part of the head of a request, as they were sent, until it accepts one.
 pub(super) fn each_text(
     subject: &Subject,
@@ -228,10 +160,11 @@ pub(super) fn each_text(
         }
         Subject::Query => query::parameters(asked.query.unwrap_or_default()).any(|parameter| {
             let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.[]".contains(byte);
+            let is_odd = !parameter.name.iter().all(is_name);
             accepts(parameter.name, Manner::Form)
                 || !parameter.value.is_empty() && accepts(parameter.value, Manner::Form)
                 // What has an odd name may be no parameter to its server.
-                || !parameter.name.iter().all(is_name) && accepts(parameter.whole, Manner::Form)
+                || is_odd && parameter.whole != parameter.name && accepts(parameter.whole, Manner::Form)
         }),
         Subject::Header => asked.fields.iter().any(|(_, _, value)| accepts(value, Manner::Plain)),
         Subject::Field(name) => {

@@ -2,12 +2,14 @@
 //! the run over the corpus in `tests/corpus.rs` only call them.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use serde_json::Value;
 
+use super::Subjects;
 use super::decode::{Manner, Readings, is_plain};
 use super::form::{self, Kind};
-use super::{Subjects, inject};
+use super::inject::{ASKS_MAX, Detectors};
 use crate::http::query;
 
 /// So much of an input is looked at.
@@ -44,7 +46,7 @@ pub fn decoding(bytes: &[u8]) {
         }
         assert_hides_nothing(bytes, manner, &all);
     }
-    let _ = (inject::is_sqli(bytes), inject::is_xss(bytes));
+    assert_ends(bytes);
 }
 
 /// All readings, and the place of the standard one.
@@ -89,6 +91,13 @@ fn assert_hides_nothing(bytes: &[u8], manner: Manner, all: &[Vec<u8>]) {
     }
 }
 
+/// Whoever looks for what is injected comes to an end.
+fn assert_ends(text: &[u8]) {
+    let (detectors, asks) = (Detectors::new(), Cell::new(ASKS_MAX));
+    let _ = (detectors.is_sqli(text, &asks), detectors.is_xss(text));
+    assert!(asks.get() <= ASKS_MAX);
+}
+
 /// Bytes of a text that is made long.
 const LONG_BYTES: usize = 64 * 1024;
 
@@ -108,7 +117,7 @@ pub fn long(bytes: &[u8]) {
         let (all, _) = readings.all(&text, manner);
         assert!(all.len() <= 10 && all.iter().all(|reading| reading.len() <= 3 * text.len()));
     }
-    let _ = (inject::is_sqli(&text), inject::is_xss(&text));
+    assert_ends(&text);
     let _ = form::kind(std::iter::once(&*text), ALL, b"POST");
     for kind in [Kind::Encoded, Kind::Json, Kind::Parts(Cow::Borrowed(b"B"))] {
         if let Ok(found) = form::read(&kind, &text) {

@@ -59,6 +59,9 @@ struct Part {
     first: Option<u8>,
 }
 
+/// Of more parameters than these, of which some are escaped, rules are found by what they look for alone.
+const PARAMETERS_MAX: usize = 64;
+
 /// How many parts there have been that look at one field.
 static PARTS: AtomicU64 = AtomicU64::new(1);
 
@@ -174,11 +177,10 @@ impl Index {
         }
     }
 
-    /// Whether content has to be looked through. What is looked for there in another way may be there.
-    pub(super) fn wants_content(&self, bits: &mut [u64]) -> bool {
+    /// Sets the bits of the rules that may hold for any content.
+    pub(super) fn wants_content(&self, bits: &mut [u64]) {
         set(bits, Some(&self.content.there));
         set(bits, Some(&self.content.odd));
-        self.content.texts.is_some()
     }
 
     /// Sets the bits of the rules that may hold for this reading of a text of the content.
@@ -213,6 +215,11 @@ impl Index {
         }
         if is_plain(query, Manner::Form) {
             self.query.scan(query, bits);
+            return;
+        }
+        if memchr::memchr_iter(b'&', query).nth(PARAMETERS_MAX).is_some() {
+            // Each of them would be decoded here and once more for what is looked for: once is enough.
+            self.query.rules.iter().for_each(|rules| set(bits, Some(rules)));
             return;
         }
         self.query.all_of(&Subject::Query, asked, readings, bits);

@@ -5,10 +5,9 @@
 //! supposing that whatever is not known makes it hold, and supposing the opposite. What does not hold in the first case
 //! never will, and what holds in the second does so anyway.
 
-use std::cell::Cell;
-
 use super::condition::{Cond, Mode, View};
-use super::{Asked, Engine, Known, Marks, ODD_BYTES_MAX, Scratch, Verdict};
+use super::search::Searches;
+use super::{Asked, Engine, Known, Marks, Scratch, Verdict};
 use crate::config::rules::{RuleAction, Subject};
 
 /// What content may be, or what of it is wanted.
@@ -41,7 +40,7 @@ impl Subjects {
         Subjects { form: self.form && other.form, json: self.json && other.json }
     }
 
-    fn has(self, subject: &Subject) -> bool {
+    pub(super) fn has(self, subject: &Subject) -> bool {
         !Subjects::only(subject).and(self).is_empty()
     }
 }
@@ -99,8 +98,12 @@ impl Engine {
         on: &mut dyn FnMut(usize),
     ) -> (Awaited, Verdict) {
         scratch.read_paths(asked);
-        let Scratch { readings, paths, .. } = &*scratch;
-        let budget = Cell::new(ODD_BYTES_MAX);
+        let Scratch { readings, paths, looking, .. } = scratch;
+        self.searches.begin(looking);
+        let waiting = self.rules.iter().take(until).filter(|rule| rule.wants_content);
+        waiting.for_each(|rule| looking.want(rule.searches.clone()));
+        self.searches.look_at_head(asked, readings, looking, false);
+        readings.shrink();
         let (mut awaited, mut late, mut skipped) = (Awaited::default(), Marks::default(), None);
         let rules = self.rules.iter().enumerate().take(until);
         for (place, rule) in rules.filter(|(_, rule)| rule.wants_content) {
@@ -108,8 +111,8 @@ impl Engine {
                 continue;
             }
             let tags = rule.tags(*marks);
-            let view = View { asked, found: None, paths, tags, readings, budget: &budget };
-            let unknown = Unknown { content, tags: rule.tags(late) };
+            let view = View { asked, found: [&looking.found, &[]], paths, tags };
+            let unknown = Unknown { searches: &self.searches, content, tags: rule.tags(late) };
             if !rule.would_hold(&view, unknown, true) {
                 continue;
             }
@@ -132,21 +135,21 @@ impl Engine {
                 return (awaited, verdict);
             }
         }
-        readings.borrow_mut().shrink();
         (awaited, Verdict::Pass)
     }
 }
 
 /// What is not known.
 #[derive(Clone, Copy)]
-struct Unknown {
+struct Unknown<'a> {
+    searches: &'a Searches,
     content: Subjects,
     /// Tags that rules may give once it is.
     tags: u64,
 }
 
 impl Known {
-    fn would_hold(&self, view: &View<'_>, unknown: Unknown, so: bool) -> bool {
+    fn would_hold(&self, view: &View<'_>, unknown: Unknown<'_>, so: bool) -> bool {
         self.conditions.iter().all(|condition| condition.would_hold(view, self.mode(), unknown, so))
     }
 
@@ -161,12 +164,10 @@ impl Known {
 
 impl Cond {
     /// Whether it holds, supposing that what is not known has it hold (`so`), or that it does not.
-    fn would_hold(&self, view: &View<'_>, mode: Mode, unknown: Unknown, so: bool) -> bool {
+    fn would_hold(&self, view: &View<'_>, mode: Mode, unknown: Unknown<'_>, so: bool) -> bool {
         let holds = |part: &Cond| part.would_hold(view, mode, unknown, so);
         match self {
-            Cond::Finds(finds) if so && finds.within.iter().any(|subject| unknown.content.has(subject)) => {
-                true
-            }
+            Cond::Finds(place) if so && unknown.searches.look_within(*place, unknown.content) => true,
             Cond::Tagged(tags) if so && unknown.tags & tags != 0 => true,
             Cond::All(parts) => parts.iter().all(holds),
             Cond::Any(parts) => parts.iter().any(holds),

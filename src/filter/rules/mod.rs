@@ -19,12 +19,13 @@ pub mod inject;
 mod keys;
 mod late;
 mod literals;
+mod search;
 mod seen;
 mod study;
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
+use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
@@ -32,16 +33,11 @@ use self::condition::{Cond, Mode, View};
 use self::decode::{Manner, Readings};
 use self::index::Index;
 pub use self::late::{Awaited, Care, Subjects};
+use self::search::{Looking, Searches};
 use self::seen::Seen;
 pub use self::study::Found;
 use crate::config::rules::{Rule, RuleAction, Subject, When};
 use crate::http::{Fields, path};
-
-/// So many bytes of a request's odd values are shown to what looks for injections, in all their readings; a request that
-/// has more counts as one that has an injection.
-const ODD_BYTES_MAX: usize = 256 * 1024;
-/// So often on top of that what is in its content, which nobody writes in as many ways.
-const ODD_READINGS_MAX: usize = 8;
 
 /// A request, as far as rules can tell requests apart.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +77,8 @@ pub struct Texts<'a> {
 #[derive(Clone, Debug)]
 pub struct Known {
     conditions: Vec<Cond>,
+    /// The places of what it looks for.
+    searches: Range<usize>,
     /// What becomes of the request.
     pub action: RuleAction,
     /// Which set of the chain it is in.
@@ -102,8 +100,7 @@ pub struct Known {
 pub struct Engine {
     index: Index,
     rules: Vec<Known>,
-    /// How many searches there are in them.
-    searches: usize,
+    searches: Searches,
     wants_client: bool,
     subjects: Subjects,
 }
@@ -112,9 +109,10 @@ pub struct Engine {
 #[derive(Debug, Default)]
 pub struct Scratch {
     bits: Vec<u64>,
-    readings: RefCell<Readings>,
+    readings: Readings,
     paths: Vec<Vec<u8>>,
     seen: Seen,
+    looking: Looking,
 }
 
 /// What is left of earlier passes.
@@ -156,7 +154,7 @@ impl Engine {
             Some(place) if place < 64 => 1 << place,
             _ => 0,
         };
-        let (mut rules, mut keys, mut searches) = (Vec::new(), Vec::new(), 0);
+        let (mut rules, mut keys, mut searches) = (Vec::new(), Vec::new(), Vec::new());
         let (mut subjects, mut wants_client) = (Subjects::default(), false);
         for (set, (detect_only, all)) in sets.into_iter().enumerate() {
             for rule in all {
@@ -164,8 +162,12 @@ impl Engine {
                 subjects = subjects.or(of_rule);
                 wants_client |= rule.when.iter().any(|when| when.any(&asks_for_client));
                 keys.push(keys::key(&rule.when));
+                let mode = if rule.action == RuleAction::Allow { Mode::Every } else { Mode::Any };
+                let first = searches.len();
+                let conditions = rule.when.iter().map(|when| Cond::new(when, mode, &tag, &mut searches));
                 rules.push(Known {
-                    conditions: rule.when.iter().map(|when| Cond::new(when, &tag, &mut searches)).collect(),
+                    conditions: conditions.collect(),
+                    searches: first..searches.len(),
                     action: rule.action.clone(),
                     set,
                     detect_only,
@@ -178,6 +180,7 @@ impl Engine {
         }
         follow_tags(&mut rules);
         let index = Index::new(&keys);
+        let searches = Searches::new(&searches);
         let wants_client = wants_client || index.wants_client();
         Engine { index, rules, searches, wants_client, subjects }
     }
@@ -217,18 +220,26 @@ impl Engine {
         on: &mut dyn FnMut(usize),
     ) -> Verdict {
         scratch.read_paths(asked);
-        let Scratch { bits, readings, paths, seen } = scratch;
+        let Scratch { bits, readings, paths, seen, looking } = scratch;
         match pass {
-            Pass::Head { .. } => self.index.find(asked, paths, (readings.get_mut(), seen), bits),
+            Pass::Head { .. } => self.index.find(asked, paths, (readings, seen), bits),
             Pass::Content(found, _) => bits.clone_from(&found.candidates),
         }
-        let verdict = if bits.iter().all(|&word| word == 0) {
-            Verdict::Pass
-        } else {
-            self.ask(Bits::all(bits), asked, pass, marks, (paths, readings), on)
-        };
-        readings.get_mut().shrink();
-        verdict
+        if bits.iter().all(|&word| word == 0) {
+            readings.shrink();
+            return Verdict::Pass;
+        }
+        self.want(Bits::all(bits), pass, looking);
+        self.searches.look_at_head(asked, readings, looking, false);
+        readings.shrink();
+        self.ask(Bits::all(bits), asked, pass, marks, (paths, looking), on)
+    }
+
+    /// Wants what these rules look for.
+    fn want(&self, candidates: impl Iterator<Item = usize>, pass: Pass<'_>, looking: &mut Looking) {
+        self.searches.begin(looking);
+        let rules = candidates.filter_map(|place| self.rules.get(place));
+        rules.filter(|rule| rule.is_asked(pass)).for_each(|rule| looking.want(rule.searches.clone()));
     }
 
     /// Asks these rules.
@@ -238,35 +249,29 @@ impl Engine {
         asked: &Asked<'_>,
         pass: Pass<'_>,
         marks: &mut Marks,
-        (paths, readings): (&[Vec<u8>], &RefCell<Readings>),
+        (paths, looking): (&[Vec<u8>], &Looking),
         on: &mut dyn FnMut(usize),
     ) -> Verdict {
         let (found, until) = match pass {
-            Pass::Content(found, until) => (Some(found), until),
-            Pass::Head { .. } => (None, usize::MAX),
+            Pass::Content(found, until) => (&found.searches[..], until),
+            Pass::Head { .. } => (&[][..], usize::MAX),
         };
-        let budget = Cell::new(ODD_BYTES_MAX);
+        let is_second = matches!(pass, Pass::Content(..));
         let before = *marks;
         let mut skipped = None;
         for place in candidates.take_while(|&place| place < until) {
             let Some(rule) = self.rules.get(place) else { break };
-            let is_asked = match pass {
-                Pass::Head { content_follows } => !(content_follows && rule.waits),
-                Pass::Content(..) => rule.wants_content,
-            };
-            if !is_asked || skipped == Some(rule.set) {
+            if !rule.is_asked(pass) || skipped == Some(rule.set) {
                 continue;
             }
-            let view = |found, marks: Marks| View {
+            let view = |content, marks: Marks| View {
                 asked,
-                found,
+                found: [&looking.found, content],
                 paths,
                 tags: rule.tags(marks),
-                readings,
-                budget: &budget,
             };
             // What held for the head alone has been told.
-            let is_new = || found.is_none() || rule.waits || !rule.holds(&view(None, before));
+            let is_new = || !is_second || rule.waits || !rule.holds(&view(&[], before));
             if !rule.holds(&view(found, *marks)) || !is_new() {
                 continue;
             }
@@ -288,7 +293,10 @@ impl Engine {
         on: &mut dyn FnMut(usize),
     ) -> Verdict {
         scratch.read_paths(asked);
-        self.ask(0..self.rules.len(), asked, pass, marks, (&scratch.paths, &scratch.readings), on)
+        let Scratch { readings, paths, looking, .. } = scratch;
+        self.want(0..self.rules.len(), pass, looking);
+        self.searches.look_at_head(asked, readings, looking, true);
+        self.ask(0..self.rules.len(), asked, pass, marks, (paths, looking), on)
     }
 }
 
@@ -315,6 +323,14 @@ impl Known {
             _ => return Some(Verdict::Turned(place)),
         }
         None
+    }
+
+    /// Whether this pass is the one that it is asked in.
+    fn is_asked(&self, pass: Pass<'_>) -> bool {
+        match pass {
+            Pass::Head { content_follows } => !(content_follows && self.waits),
+            Pass::Content(..) => self.wants_content,
+        }
     }
 
     fn mode(&self) -> Mode {
@@ -429,12 +445,6 @@ fn automaton(texts: &[Vec<u8>]) -> Option<AhoCorasick> {
     let mut builder = AhoCorasick::builder();
     builder.ascii_case_insensitive(true).match_kind(MatchKind::Standard).kind(Some(kind));
     builder.build(texts).ok()
-}
-
-/// The same for the texts of one condition.
-fn literal_search(texts: &[String]) -> Option<AhoCorasick> {
-    let texts: Vec<Vec<u8>> = texts.iter().map(|text| text.clone().into_bytes()).collect();
-    automaton(&texts)
 }
 
 #[cfg(test)]

@@ -2,18 +2,14 @@
 //! much of it, and every reading of a text for all rules at once.
 //!
 //! ```text
-//!   texts ─▶ readings ─▶ index ─▶ candidates ─┐
-//!     └────▶ readings ─▶ what the first condition of each looks for ─▶ the second of those that are left ─▶ …
+//!   texts ─▶ readings ─┬▶ index ─▶ candidates
+//!                      └▶ searches ─▶ found
 //! ```
 
-use std::cell::Cell;
-
-use super::condition::{Cond, Finds, Mode, View};
-use super::decode::Readings;
-use super::{Asked, Bits, Engine, Marks, ODD_BYTES_MAX, ODD_READINGS_MAX, Scratch, Texts};
+use super::{Asked, Engine, Scratch, Texts};
 
 /// So many bytes are looked at before others have their turn.
-const TURN_BYTES: usize = 32 * 1024;
+const TURN_BYTES: usize = 16 * 1024;
 /// What a text costs beside its bytes.
 const TEXT_BYTES: usize = 64;
 
@@ -22,8 +18,8 @@ const TEXT_BYTES: usize = 64;
 pub struct Found {
     /// The rules that may hold, a bit for each.
     pub(super) candidates: Vec<u64>,
-    /// Whether it was found, by the places of searches.
-    pub(super) searches: Vec<bool>,
+    /// What was found, a bit for each search.
+    pub(super) searches: Vec<u64>,
 }
 
 /// Work that gives way to others.
@@ -45,93 +41,48 @@ impl<P: AsyncFn()> Turns<P> {
 impl Engine {
     /// Looks through content. `pause` is waited for now and then.
     pub async fn study(&self, asked: &Asked<'_>, content: &Texts<'_>, pause: impl AsyncFn()) -> Found {
-        let mut turns = Turns { bytes: 0, pause };
         let mut scratch = Scratch::default();
-        let mut bits = Vec::new();
+        let mut candidates = Vec::new();
         scratch.read_paths(asked);
         let Scratch { readings, paths, seen, .. } = &mut scratch;
-        self.index.find(asked, paths, (readings.get_mut(), seen), &mut bits);
-        if self.index.wants_content(&mut bits) {
-            for (text, manner) in &content.texts {
-                let (all, _) = readings.get_mut().all(text, *manner);
-                for reading in all {
-                    self.index.find_content(reading, &mut bits);
-                    turns.did(reading.len()).await;
-                }
-            }
-        }
-        self.look(asked, content, bits, scratch, &mut turns).await
+        self.index.find(asked, paths, (readings, seen), &mut candidates);
+        self.index.wants_content(&mut candidates);
+        self.look(content, candidates, scratch, (Turns { bytes: 0, pause }, false)).await
     }
 
     /// The same without the index.
-    pub async fn study_each(&self, asked: &Asked<'_>, content: &Texts<'_>) -> Found {
-        let mut scratch = Scratch::default();
-        scratch.read_paths(asked);
-        let mut turns = Turns { bytes: 0, pause: async || {} };
-        let bits = vec![u64::MAX; self.rules.len().div_ceil(64)];
-        self.look(asked, content, bits, scratch, &mut turns).await
+    pub async fn study_each(&self, _: &Asked<'_>, content: &Texts<'_>) -> Found {
+        let candidates = vec![u64::MAX; self.rules.len().div_ceil(64)];
+        let turns = Turns { bytes: 0, pause: async || {} };
+        self.look(content, candidates, Scratch::default(), (turns, true)).await
     }
 
-    /// Looks for what the conditions of candidates look for.
+    /// Looks for what rules look for there.
     async fn look<P: AsyncFn()>(
         &self,
-        asked: &Asked<'_>,
         content: &Texts<'_>,
-        candidates: Vec<u64>,
-        mut scratch: Scratch,
-        turns: &mut Turns<P>,
+        mut candidates: Vec<u64>,
+        scratch: Scratch,
+        (mut turns, by_each): (Turns<P>, bool),
     ) -> Found {
-        let bytes: usize = content.texts.iter().map(|(text, _)| text.len()).sum();
-        let budget = Cell::new(ODD_BYTES_MAX.saturating_add(ODD_READINGS_MAX.saturating_mul(bytes)));
-        let mut found = Found { candidates, searches: vec![false; self.searches] };
-        let mut left: Vec<(&[Cond], Mode)> = Bits::all(&found.candidates)
-            .filter_map(|place| self.rules.get(place))
-            .filter(|rule| rule.wants_content)
-            .map(|rule| (&rule.conditions[..], rule.mode()))
-            .collect();
-        let mut readings = Readings::default();
-        while !left.is_empty() {
-            let mut searches = Vec::new();
-            for (conditions, mode) in &left {
-                conditions.iter().take(1).for_each(|condition| condition.searches(*mode, &mut searches));
-            }
-            searches.retain(|(search, _)| search.looks_at(&content.subject));
-            if !searches.is_empty() {
-                for (text, manner) in &content.texts {
-                    let (all, standard) = readings.all(text, *manner);
-                    for &(search, mode) in &searches {
-                        for (at, reading) in all.iter().enumerate() {
-                            let Some(is_found) = found.searches.get_mut(search.place) else { continue };
-                            if !*is_found && (mode == Mode::Any || at == standard) {
-                                *is_found = search.is_in(reading, &budget, mode);
-                                turns.did(reading.len()).await;
-                            }
-                        }
-                    }
-                }
-            }
-            // What was not found ends it for a rule, unless it is something that depends on other rules.
-            let view = View {
-                asked,
-                found: Some(&found),
-                paths: &scratch.paths,
-                tags: Marks::default().tags,
-                readings: &scratch.readings,
-                budget: &budget,
-            };
-            left.retain_mut(|(conditions, mode)| {
-                let Some((first, behind)) = conditions.split_first() else { return false };
-                *conditions = behind;
-                !behind.is_empty() && (!matches!(first, Cond::Finds(_)) || first.holds(&view, *mode))
-            });
+        let Scratch { mut readings, mut looking, .. } = scratch;
+        self.searches.begin(&mut looking);
+        for rule in self.rules.iter().filter(|rule| rule.wants_content) {
+            looking.want(rule.searches.clone());
         }
-        scratch.readings.get_mut().shrink();
-        found
-    }
-}
-
-impl Finds {
-    fn looks_at(&self, subject: &crate::config::rules::Subject) -> bool {
-        self.within.contains(subject)
+        let mut is_wanted = self.searches.turn_to(&content.subject, &mut looking);
+        for (text, manner) in &content.texts {
+            let (all, standard) = readings.all(text, *manner);
+            for (at, reading) in all.iter().enumerate() {
+                self.index.find_content(reading, &mut candidates);
+                // Both take their time where a text is long.
+                turns.did(reading.len()).await;
+                if is_wanted {
+                    is_wanted = !self.searches.look(reading, at == standard, &mut looking, by_each);
+                }
+                turns.did(reading.len()).await;
+            }
+        }
+        Found { candidates, searches: looking.found }
     }
 }
