@@ -13,7 +13,7 @@ use super::study::Found;
 use super::{Asked, inject, literal_search};
 use crate::config::matching::{Condition, Test};
 use crate::config::rules::{Search, Subject, When};
-use crate::http::{cookie, query};
+use crate::http::{cookie, method, query};
 
 /// A condition, ready to be asked.
 #[derive(Clone, Debug)]
@@ -121,7 +121,7 @@ impl Cond {
 fn is(condition: &Condition, view: &View<'_>, mode: Mode) -> bool {
     let asked = view.asked;
     match condition {
-        Condition::Method(methods) => methods.iter().any(|method| method.as_bytes() == asked.method),
+        Condition::Method(methods) => method::lists(methods, asked.method),
         Condition::Header(name, test) => {
             passes(test, mode, &|accepts| asked.fields.named(name.as_bytes()).any(accepts))
         }
