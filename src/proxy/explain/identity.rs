@@ -73,7 +73,9 @@ fn wanted(rules: &IdentityRules) -> String {
         By::Basic { .. } => format!("a name and a password ({})", way.name),
         By::Bearer(_) => format!("a token ({})", way.name),
         By::Forward { service, .. } => {
-            format!("the word of {}{} ({})", service.upstream, service.path, way.name)
+            let sign_in = service.sign_in.iter().map(|url| format!(", or browsers sign in at {url}"));
+            let says = format!("the word of {}{} ({})", service.upstream, service.path, way.name);
+            says + &sign_in.collect::<String>()
         }
     });
     format!("wants {}", ways.collect::<Vec<_>>().join(" or "))
