@@ -347,8 +347,13 @@ fn browsers_are_sent_to_sign_in_and_others_get_the_401() {
             "HTTP/1.1 401 Unauthorized\r\nSet-Cookie: session=; Max-Age=0\r\nWWW-Authenticate: Negotiate\r\n\
              Content-Length: 2\r\n\r\nno",
         );
-        let forward = "upstream = 'sso', path = '/', sign-in = 'https://login.example/in?rd={url}&x=1'";
-        let proxy = start(driver, &origin, &service, forward);
+        let forward = "upstream = 'sso', path = '/', client-header = 'Set-Cookie', \
+                       sign-in = 'https://login.example/in?rd={url}&x=1'";
+        let text = text(&origin, &upstream("sso", &service), forward);
+        let proxy = Setup::new(driver).file(&text).admin().start();
+        let run = proxy.order(&["explain", "--live", "http://a/x"]);
+        let want = "wants the word of sso/ (sso), whose Set-Cookie the client gets, or browsers sign in at https://login";
+        assert!(run.stdout.contains(want), "{} {}", run.stdout, run.stderr);
         let html = "Accept: text/html,application/xhtml+xml;q=0.9, */*;q=0.8\r\n";
         let mut client = proxy.client();
         for method in ["GET", "HEAD"] {
