@@ -66,11 +66,18 @@ pub struct ForwardAuth {
     pub request_fields: Vec<String>,
     /// Fields of its answer that the request gains.
     pub response_fields: Vec<String>,
+    /// Fields of its answer that the client gets, where that lets the request go on.
+    pub client_fields: Vec<String>,
+    /// Where browsers are sent to that it says 401 to; what stands for [`URL_ASKED`] is the URL that was asked for.
+    pub sign_in: Option<String>,
     /// How long it may take in all.
     pub timeout: Duration,
     /// Bytes of content that its answer may have, at most [`RESPONSE_BYTES_MAX`].
     pub response_bytes_max: usize,
 }
+
+/// What stands for the URL that was asked for, percent-encoded as the value of a parameter.
+pub const URL_ASKED: &str = "{url}";
 
 /// The fields of the request that a service is sent where nothing else is said.
 pub const REQUEST_FIELDS_DEFAULT: [&str; 2] = ["Authorization", "Cookie"];

@@ -51,6 +51,12 @@ pub fn networks(text: &str) -> Result<Vec<IpNet>, String> {
     Ok(all)
 }
 
+/// Whether a list has a comment that is a line for itself: one that is empty says by it that it is meant to be.
+pub fn has_comment(text: &str) -> bool {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.lines().any(|line| line.trim_start().starts_with('#'))
+}
+
 /// A network of addresses such as `::ffff:10.0.0.1` is the one of the IPv4 addresses that those stand for (RFC 4291,
 /// section 2.5.5.2).
 fn plain(network: IpNet) -> IpNet {
@@ -76,6 +82,8 @@ mod tests {
         let text = "\u{feff}# ours\n10.0.0.0/8\r\n\n  192.0.2.1 # one\n2001:db8::/32\n\t\n#10.1.0.0/16";
         assert_eq!(read(text), ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"]);
         assert!(read("").is_empty() && read("# none\n\n").is_empty());
+        assert!(has_comment("\n\u{20}# none") && has_comment("\u{feff}# none"));
+        assert!(!has_comment("") && !has_comment("\n10.0.0.0/8 # one\n"));
     }
 
     #[test]

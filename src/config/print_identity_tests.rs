@@ -30,17 +30,20 @@ fn service() -> impl Strategy<Value = AuthKind> {
         path,
         of(select(vec!["GET", "POST", "client2"])),
         fields(),
-        fields(),
+        (fields(), subsequence(vec!["Set-Cookie", "X-User"], 0..3)),
+        of(select(vec!["/login", "https://login.example/?rd={url}&x=$", "/in?{url}{url}"])),
         1u64..60_000,
         0..=RESPONSE_BYTES_MAX,
     )
-        .prop_map(move |(path, method, request, response, ms, response_bytes_max)| {
+        .prop_map(move |(path, method, request, (response, client), sign_in, ms, response_bytes_max)| {
             AuthKind::Forward(Box::new(ForwardAuth {
                 upstream: "default".to_owned(),
                 path: path.to_owned(),
                 method: method.map(str::to_owned),
                 request_fields: names(request),
                 response_fields: names(response),
+                client_fields: names(client),
+                sign_in: sign_in.map(str::to_owned),
                 timeout: Duration::from_millis(ms),
                 response_bytes_max,
             }))

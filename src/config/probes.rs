@@ -218,7 +218,8 @@ pub const ALL: &[Probe] = &[
 ];
 
 /// The rule that asks for the method.
-const METHOD: &str = "method";
+/// The id of the rule that asks for the method.
+pub const METHOD: &str = "method";
 
 /// The ids of all rules.
 pub fn ids() -> impl Iterator<Item = &'static str> + Clone {

@@ -4,7 +4,7 @@ use crate::config::security::RequestLimits;
 use crate::error::Reason;
 use crate::h1::BodyLength;
 use crate::http::fields::is_token;
-use crate::http::{Fields, Name};
+use crate::http::{Fields, Name, method};
 
 /// What is looked at of a request.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ impl Bounds {
         let line = |name: &str, values: &[String]| format!("{name}: {}\r\n", values.join(", ")).into_bytes();
         Bounds {
             limits: limits.clone(),
-            allow: line("Allow", &limits.methods).into_boxed_slice(),
+            allow: line("Allow", &method::all_meant(&limits.methods)).into_boxed_slice(),
             accept: line("Accept", &limits.content_types).into_boxed_slice(),
         }
     }
@@ -46,7 +46,7 @@ impl Bounds {
     /// It is none of those that are served.
     pub fn check_method(&self, method: &[u8]) -> Result<(), Reason> {
         let methods = &self.limits.methods;
-        match methods.is_empty() || methods.iter().any(|known| known.as_bytes() == method) {
+        match methods.is_empty() || method::lists(methods, method) {
             true => Ok(()),
             false => Err(Reason::MethodRefused),
         }
@@ -161,6 +161,12 @@ mod tests {
         }
         assert_eq!(some.line(Reason::MethodRefused), b"Allow: GET, HEAD\r\n");
         assert_eq!(some.line(Reason::TargetTooLong), b"");
+        // Who takes GET takes HEAD, and says so.
+        let some = bounds(|limits| limits.methods = texts(&["POST", "GET"]));
+        assert_eq!((some.check_method(b"GET"), some.check_method(b"HEAD")), (Ok(()), Ok(())));
+        assert_eq!(some.line(Reason::MethodRefused), b"Allow: POST, GET, HEAD\r\n");
+        let some = bounds(|limits| limits.methods = texts(&["HEAD"]));
+        assert_eq!(some.check_method(b"GET"), Err(Reason::MethodRefused));
     }
 
     #[test]

@@ -58,9 +58,40 @@ impl Method {
     }
 }
 
+/// Whether a list of methods means one. Methods are case-sensitive (RFC 9110, section 9.1), and GET stands for HEAD
+/// too: HEAD is GET without the content of the answer (section 9.3.2), and nobody means to let the one through and not the
+/// other, nor to stop it.
+pub fn lists(listed: &[String], method: &[u8]) -> bool {
+    listed.iter().any(|known| known.as_bytes() == method || known == "GET" && method == b"HEAD")
+}
+
+/// All methods that such a list means, each once where it is listed once.
+pub fn all_meant(listed: &[String]) -> Vec<String> {
+    let head =
+        Some("HEAD".to_owned()).filter(|head| lists(listed, head.as_bytes()) && !listed.contains(head));
+    listed
+        .iter()
+        .flat_map(|name| [Some(name.clone()), head.clone().filter(|_| name == "GET")])
+        .flatten()
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn get_stands_for_head_and_nothing_else_does() {
+        let list = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let listed = |names: &[&str], method: &str| lists(&list(names), method.as_bytes());
+        assert!(listed(&["POST", "GET"], "GET") && listed(&["POST", "GET"], "HEAD"));
+        assert!(listed(&["HEAD"], "HEAD") && !listed(&["HEAD"], "GET"));
+        assert!(!listed(&["GET"], "POST") && !listed(&["get"], "HEAD") && !listed(&["GET"], "head"));
+        assert!(!listed(&[], "GET"));
+        assert_eq!(all_meant(&list(&["PUT", "GET", "POST"])), ["PUT", "GET", "HEAD", "POST"]);
+        assert_eq!(all_meant(&list(&["HEAD", "GET"])), ["HEAD", "GET"]);
+        assert_eq!(all_meant(&list(&["PUT"])), ["PUT"]);
+    }
 
     #[test]
     fn methods_are_case_sensitive() {

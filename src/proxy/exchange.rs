@@ -231,7 +231,7 @@ fn turned_away(
     turned: Turned,
 ) -> Outcome {
     let (answer, reason) = match turned {
-        Turned::Answered(buffer) => (Some(buffer), record.reason),
+        Turned::Answered(buffer, keeps) => (Some((buffer, keeps)), record.reason),
         Turned::Away(reason) => (None, reason),
     };
     record.reason = reason;
@@ -239,8 +239,11 @@ fn turned_away(
         Ok(mut admitted) => (admitted.asked.keep_alive && admitted.whole, admitted.upload.rest()),
         Err(_) => (false, None),
     };
-    let persists = keep_alive && !core.is_draining();
+    // What an answer has said of the connection holds.
+    let keeps = answer.as_ref().is_none_or(|(_, keeps)| *keeps);
+    let persists = keep_alive && keeps && !core.is_draining();
     let refused = || refusal::answer(core, &received, &mut record, None, persists);
+    let answer = answer.map(|(buffer, _)| buffer);
     let last = answer.or_else(|| (reason.status() != 0).then(refused));
     let then = match (&last, persists) {
         (None, _) => Then::Close,

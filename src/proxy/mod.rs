@@ -74,7 +74,7 @@ pub(crate) use self::connection::{serve, serve_introduced};
 pub(crate) use self::core::Core;
 pub(crate) use self::inlet::Inlet;
 pub(crate) use self::pressure::PressureReport;
-#[cfg(test)]
-pub(crate) use self::snapshot::Followed;
 pub(crate) use self::snapshot::{Blueprint, Follow, Rate, RateReport, Registry, Snapshot};
+#[cfg(test)]
+pub(crate) use self::snapshot::{Entries, Followed};
 pub(crate) use self::visit::{Visit, let_in};

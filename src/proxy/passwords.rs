@@ -18,6 +18,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -55,8 +56,16 @@ const V6_PREFIX: u8 = 64;
 /// What may be asked at once for all together whose address nobody knows.
 const OF_UNKNOWN_MAX: u16 = 32;
 
-/// How long a request waits for a verdict.
+/// How long a request waits for a verdict at least, and at most where hashing takes its time.
 const WAIT: Duration = Duration::from_secs(10);
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// So many times what is to be expected is waited for.
+const WAIT_TIMES: u64 = 3;
+
+/// How far the threads step back behind the cores. At this they get a quarter of a core that has no time left, and a
+/// hash takes four times as long as it should; at 10, where others fill the machine too, nobody could log in.
+const NICE: i32 = 5;
 
 /// How long a wrong password is remembered, if right ones are not forgotten sooner.
 const WRONG: Duration = Duration::from_secs(5);
@@ -65,8 +74,34 @@ const WRONG: Duration = Duration::from_secs(5);
 pub(super) struct Verifiers {
     queue: flume::Sender<Job>,
     clients: Arc<Clients>,
+    patience: Arc<Patience>,
     /// What marks are made with.
     pub(super) key: Key,
+}
+
+/// How long it is worth to wait: as it has taken of late, by the clock, to hold a password against its hash. A machine
+/// that others keep busy takes longer than it should, and whoever gives up then has the next one start over.
+#[derive(Default)]
+struct Patience {
+    /// Nanoseconds that one takes; 0 while none has been.
+    cost: AtomicU64,
+}
+
+impl Patience {
+    /// One has taken so long.
+    fn note(&self, nanos: u64) {
+        // Two threads may come at once, of which one is lost: it is an estimate.
+        let before = self.cost.load(Relaxed);
+        let after = if before == 0 { nanos } else { before - before / 4 + nanos / 4 };
+        self.cost.store(after.max(1), Relaxed);
+    }
+
+    /// How long whoever comes when so many wait already is to wait.
+    fn wait(&self, waiting: usize) -> Duration {
+        let turns = (waiting / THREADS) as u64 + 1;
+        let expected = self.cost.load(Relaxed).saturating_mul(turns);
+        Duration::from_nanos(expected.saturating_mul(WAIT_TIMES)).clamp(WAIT, WAIT_MAX)
+    }
 }
 
 /// A password that is to be held against a hash.
@@ -152,11 +187,12 @@ impl Verifiers {
     /// Starts the threads.
     pub(super) fn new() -> Verifiers {
         let (queue, jobs) = flume::bounded(WAITING_MAX);
+        let patience = Arc::new(Patience::default());
         for at in 0..THREADS {
-            let jobs = jobs.clone();
+            let (jobs, patience) = (jobs.clone(), patience.clone());
             let thread = std::thread::Builder::new().name(format!("passwords-{at}"));
             // Where no thread can be started there are no verdicts, and requests are told so.
-            let _ = thread.spawn(move || verify_all(&jobs));
+            let _ = thread.spawn(move || verify_all(&jobs, &patience));
         }
         // The standard library seeds its hashers with the randomness of the system; what they make of numbers, nobody
         // can tell who does not know the seed.
@@ -165,21 +201,23 @@ impl Verifiers {
             let seeded = std::collections::hash_map::RandomState::new();
             chunk.copy_from_slice(&seeded.hash_one(0).to_le_bytes());
         }
-        Verifiers { queue, clients: Arc::new(Clients::new()), key: Key::new(&random) }
+        Verifiers { queue, clients: Arc::new(Clients::new()), patience, key: Key::new(&random) }
     }
 }
 
-fn verify_all(jobs: &flume::Receiver<Job>) {
-    // Where that is refused they compete with the cores on equal terms. Somebody waits for them, so that they are not to
-    // starve where the cores have no time left: they get a tenth of it.
-    let _ = rustix::process::nice(10);
+fn verify_all(jobs: &flume::Receiver<Job>, patience: &Patience) {
+    // Where that is refused they compete with the cores on equal terms.
+    let _ = rustix::process::nice(NICE);
     let clock = Clock::default();
     while let Ok(job) = jobs.recv() {
         // Whoever has waited too long is not there any more.
         if job.answer.is_disconnected() {
             continue;
         }
+        let since = clock.now();
         let verdict = catch_unwind(AssertUnwindSafe(|| verify::password(&job.entry, &job.password)));
+        let taken = clock.now().since(since);
+        patience.note(u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX));
         let Job { counted, answer, is_known, .. } = job;
         let verdict = verdict.map(|is_right| is_right && is_known);
         if let Ok(false) = verdict {
@@ -235,8 +273,9 @@ impl Passwords {
         let mark = question.mark;
         // Not borrowed while it waits.
         let other = self.asked.borrow().get(&mark).cloned();
+        let wait = verifiers.patience.wait(verifiers.queue.len());
         if let Some(other) = other.filter(|_| !question.remember.is_zero()) {
-            let _told = monoio::time::timeout(WAIT, other.notified()).await;
+            let _told = monoio::time::timeout(wait, other.notified()).await;
             if let Some(verdict) = self.verdict(&mark, core.deadlines.now()) {
                 return Ok(verdict);
             }
@@ -251,7 +290,7 @@ impl Passwords {
         let job = Job { entry, password, is_known, counted, answer };
         verifiers.queue.try_send(job).map_err(|_| Unavailable)?;
         core.counters.passwords_hashed.increment();
-        let is_right = match monoio::time::timeout(WAIT, verdict.recv_async()).await {
+        let is_right = match monoio::time::timeout(wait, verdict.recv_async()).await {
             Ok(Ok(is_right)) => is_right,
             Ok(Err(_)) | Err(_) => return Err(Unavailable),
         };
@@ -348,6 +387,44 @@ mod tests {
         assert_eq!(taken(&clients, guesser, later), OF_CLIENT_MAX);
         clients.ask(guesser, later).unwrap().is_wrong(later);
         assert_eq!(taken(&clients, guesser, later), OF_GUESSER_MAX);
+    }
+
+    #[test]
+    fn the_wait_follows_what_hashing_takes() {
+        let patience = Patience::default();
+        assert_eq!((patience.wait(0), patience.wait(WAITING_MAX)), (WAIT, WAIT));
+        let seconds = |count: u64| count * 1_000_000_000;
+        // As it should be: a full queue is waited for, and no longer than ever.
+        patience.note(seconds(1) / 5);
+        assert_eq!(patience.wait(0), WAIT);
+        assert_eq!(patience.wait(WAITING_MAX), Duration::from_millis(200) * 33 * 3);
+        // A machine that is busy.
+        (0..40).for_each(|_| patience.note(seconds(5)));
+        let wait = patience.wait(0);
+        assert!(wait > Duration::from_secs(14) && wait <= Duration::from_secs(15), "{wait:?}");
+        assert_eq!(patience.wait(4), WAIT_MAX);
+        patience.note(u64::MAX);
+        assert_eq!(patience.wait(usize::MAX), WAIT_MAX);
+        // That passes.
+        let patience = Patience::default();
+        patience.note(seconds(60));
+        (0..40).for_each(|_| patience.note(0));
+        assert_eq!(patience.wait(0), WAIT);
+    }
+
+    #[test]
+    fn what_hashing_takes_is_measured() {
+        let verifiers = Verifiers::new();
+        let counted = verifiers.clients.ask(None, 1).unwrap();
+        let hash = bcrypt::hash_with_salt("a", 4, [1; 16]).unwrap();
+        let users = format!("a:{}\n", hash.format_for_version(bcrypt::Version::TwoB));
+        let users = crate::config::passwords::Users::read(&users).unwrap();
+        let entry = users.find(b"a").unwrap().clone();
+        let (answer, verdict) = flume::bounded(1);
+        let job = Job { entry, password: b"a".to_vec(), is_known: true, counted, answer };
+        verifiers.queue.try_send(job).unwrap();
+        assert_eq!(verdict.recv(), Ok(true));
+        assert!(verifiers.patience.cost.load(Relaxed) > 1);
     }
 
     #[test]

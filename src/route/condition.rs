@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::{Asked, host, rank};
 use crate::config::matching::Condition;
-use crate::http::{cookie, query};
+use crate::http::{cookie, method, query};
 
 /// A request, and what was found out about it once.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +22,7 @@ pub(super) struct Seen<'a> {
 pub(super) fn holds(condition: &Condition, seen: Seen<'_>) -> bool {
     let asked = seen.asked;
     match condition {
-        Condition::Method(methods) => methods.iter().any(|method| method.as_bytes() == asked.method),
+        Condition::Method(methods) => method::lists(methods, asked.method),
         Condition::Header(_, test) | Condition::Query(_, test) | Condition::Cookie(_, test) => {
             test.passes(&|accepts| values(condition, asked, &mut |value| accepts(value)))
         }

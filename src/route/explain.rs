@@ -8,6 +8,7 @@ use super::rank::{self, HostRank, PathRank, Rank};
 use super::{Asked, Captures, Router};
 use crate::config::RouteSettings;
 use crate::config::matching::{Condition, HostPattern, PathPattern, Test};
+use crate::http::method;
 
 /// Why a request is taken by a route, or by none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,7 +177,7 @@ fn fits(pattern: &PathPattern) -> String {
 fn sentence(condition: &Condition, holds: bool) -> String {
     let is = if holds { "is" } else { "is not" };
     match condition {
-        Condition::Method(methods) => format!("the method {is} {}", or(methods)),
+        Condition::Method(methods) => format!("the method {is} {}", or(&method::all_meant(methods))),
         Condition::Header(name, test) => about("header", name, test, holds),
         Condition::Query(name, test) => about("query parameter", name, test, holds),
         Condition::Cookie(name, test) => about("cookie", name, test, holds),

@@ -118,6 +118,7 @@ fn a_host_does_not_shut_out_less_specific_ones() {
         &routes,
         &[
             ("GET shop.example.com/cart", "shop"),
+            ("HEAD shop.example.com/cart", "shop"),
             ("POST shop.example.com/cart", "carts"),
             ("POST shop.example.com/cart/1", "nobody"),
             ("GET shop.example.com/status", "status"),

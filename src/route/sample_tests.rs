@@ -174,7 +174,10 @@ fn plain_path(pattern: &PathPattern, path: &str) -> Option<(String, Vec<(String,
 fn plain_condition(condition: &Condition, request: &Request) -> bool {
     let listener = request.listener.map(|at| LISTENERS[at]);
     match condition {
-        Condition::Method(methods) => methods.contains(&request.method),
+        Condition::Method(methods) => {
+            methods.contains(&request.method)
+                || request.method == "HEAD" && methods.contains(&"GET".to_owned())
+        }
         Condition::Header(name, test) => {
             let lines =
                 request.fields.iter().filter(|(field, _)| field.to_lowercase() == name.to_lowercase());

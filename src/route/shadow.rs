@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::config::RouteSettings;
 use crate::config::matching::{Condition, HostPattern, PathPattern, Segment};
+use crate::http::method;
 
 /// A route that can never be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +135,9 @@ fn follows(needed: &Condition, given: &[Condition]) -> bool {
     }
     given.iter().any(|one| match (needed, one) {
         (_, Condition::All(parts)) => follows(needed, parts),
-        (Condition::Method(wider), Condition::Method(narrower)) => is_within(narrower, wider),
+        (Condition::Method(wider), Condition::Method(narrower)) => {
+            narrower.iter().all(|name| method::lists(wider, name.as_bytes()))
+        }
         (Condition::Listener(wider), Condition::Listener(narrower)) => is_within(narrower, wider),
         _ => needed == one,
     })

@@ -61,6 +61,7 @@ fn an_earlier_route_with_less_conditions_shadows_one_with_more() {
         (vec![header("X")], vec![all(vec![header("Y"), all(vec![header("X")])])], true),
         (vec![all(vec![header("X"), header("Y")])], vec![header("Y"), header("X")], true),
         (vec![method(&["GET", "HEAD"])], vec![method(&["HEAD"])], true),
+        (vec![method(&["GET"])], vec![method(&["HEAD"])], true),
         (vec![header("X")], vec![], false),
         (vec![header("X")], vec![header("Y")], false),
         (vec![header("X")], vec![Condition::Any(vec![header("X"), header("Y")])], false),

@@ -64,6 +64,8 @@ pub enum BadValue {
     DotSegment,
     /// A URL that is a path would name another host.
     OtherHost,
+    /// A URL would be empty.
+    Nowhere,
     /// A value in HTML or JSON is no UTF-8.
     NotText,
     /// The result is longer than it may be.
@@ -77,6 +79,7 @@ impl BadValue {
             BadValue::Control => "a value has a control character in it",
             BadValue::DotSegment => "a value would make a path lead elsewhere",
             BadValue::OtherHost => "a value would make a path name another host",
+            BadValue::Nowhere => "without a value a URL is empty",
             BadValue::NotText => "a value is no UTF-8",
             BadValue::TooLong => "a value is too long",
         }
@@ -154,7 +157,7 @@ fn judge(template: &Template, place: Place, start: usize, out: &mut Vec<u8>) -> 
             if out[start..].ends_with(b"?") {
                 out.pop();
             }
-            Ok(())
+            if out.len() == start { Err(BadValue::Nowhere) } else { Ok(()) }
         }
         _ => Ok(()),
     }

@@ -203,6 +203,10 @@ fn a_location_that_is_a_path_names_no_other_host() {
     }
     let sample = Sample { path: b"//evil".to_vec(), ..Sample::bare() };
     assert_eq!(render_for(&sample, "{path}", Place::Location), Err(BadValue::OtherHost));
+    for template in ["{header.No}", "{query.no}", "{header.No}?{query.no}"] {
+        assert_eq!(rendered(template, Place::Location), Err(BadValue::Nowhere), "{template}");
+        assert!(rendered(template, Place::Field).is_ok(), "{template}");
+    }
     assert_eq!(rendered("//{host}/", Place::Location).unwrap(), "//example.com/");
     // A backslash, which browsers take for a slash, is none.
     let sample = Sample { query: Some(b"next=\\evil".to_vec()), ..Sample::bare() };
@@ -265,8 +269,14 @@ fn a_result_has_a_greatest_length() {
 
 #[test]
 fn every_refusal_has_a_sentence_of_its_own() {
-    let all =
-        [BadValue::Control, BadValue::DotSegment, BadValue::OtherHost, BadValue::NotText, BadValue::TooLong];
+    let all = [
+        BadValue::Control,
+        BadValue::DotSegment,
+        BadValue::OtherHost,
+        BadValue::Nowhere,
+        BadValue::NotText,
+        BadValue::TooLong,
+    ];
     let sentences: std::collections::BTreeSet<_> = all.iter().map(|why| why.sentence()).collect();
     assert_eq!(sentences.len(), all.len());
 }

@@ -124,12 +124,15 @@ impl One {
         }
         let changed = std::mem::take(&mut self.changed);
         let (first, path) = (self.read.is_none(), self.file.path().display().to_string());
+        let (listed, what) = follow.lists();
         let taken = text.and_then(|text| self.take(&follow, &text));
+        let lists = follow.lists().0;
         match (taken, self.wrong.take()) {
             (Ok(false), None) => None,
             (Ok(_), was_wrong) => {
                 let tells = !first || was_wrong.is_some() || changed;
-                tells.then(|| format!("{path} has changed, and was read again"))
+                let counts = || format!("{lists} {what}, {listed} before");
+                tells.then(|| format!("{path} has changed, and was read again: {}", counts()))
             }
             (Err(why), before) => {
                 let told = before.as_ref() == Some(&why);
@@ -163,7 +166,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::proxy::Followed;
+    use crate::proxy::{Entries, Followed};
     use crate::server::watched::SETTLED;
 
     /// A folder that goes away at the end.
@@ -193,6 +196,15 @@ mod tests {
     fn settle(path: &Path) {
         let then = Clock::default().wall() - 10 * SETTLED;
         File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
+    }
+
+    impl Entries for u32 {
+        const NAME: &'static str = "things";
+        const MAY_BE_LOST: bool = false;
+
+        fn count(&self) -> usize {
+            usize::try_from(*self).unwrap()
+        }
     }
 
     fn number(text: &str) -> Result<u32, String> {
@@ -260,7 +272,7 @@ mod tests {
         folder.write("a", "2");
         let said = looks(&mut files);
         assert_eq!((said.len(), **one.now()), (1, 2), "{said:?}");
-        assert!(said[0].contains("was read again") && said[0].contains("/a "), "{said:?}");
+        assert!(said[0].ends_with("/a has changed, and was read again: 2 things, 1 before"), "{said:?}");
         // The same again is no news.
         folder.write("a", "2");
         assert!(looks(&mut files).is_empty());
@@ -291,6 +303,22 @@ mod tests {
         assert_eq!(looks(&mut files).len(), 1);
         folder.write("a", "3");
         assert_eq!((looks(&mut files).len(), looks(&mut files).len()), (1, 0));
+    }
+
+    #[test]
+    fn a_list_that_has_lost_everything_is_wrong_unless_it_says_so() {
+        let folder = Folder::new();
+        let path = folder.write("a", "3");
+        let one = followed(&path);
+        let mut files = following(&[&one]);
+        looks(&mut files);
+        folder.write("a", "0");
+        let said = looks(&mut files);
+        assert!(said.len() == 1 && said[0].contains("has no things any more"), "{said:?}");
+        assert!(looks(&mut files).is_empty() && **one.now() == 3);
+        folder.write("a", "4");
+        let said = looks(&mut files);
+        assert!(said.len() == 1 && said[0].ends_with(": 4 things, 3 before"), "{said:?}");
     }
 
     #[test]

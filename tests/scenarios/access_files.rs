@@ -46,9 +46,27 @@ fn a_list_takes_effect_when_it_changes_on_every_core() {
         std::os::unix::fs::symlink(folder.at("other"), folder.at("link")).unwrap();
         fs::rename(folder.at("link"), folder.at("list.txt")).unwrap();
         eventually("the other list holds", || as_(&proxy, "12.0.0.1") == 200);
-        // An empty list lets nobody in.
-        replace(&folder, "list.txt", "");
+        // An empty list lets nobody in, if it says that it is to be empty.
+        replace(&folder, "list.txt", "# nobody\n");
         eventually("nobody is let in", || as_(&proxy, "12.0.0.1") == 403);
+        eventually("how many there are is said", || {
+            proxy.stderr().contains("was read again: 0 networks, 1 before")
+        });
+    });
+}
+
+#[test]
+fn a_list_that_is_emptied_opens_no_door() {
+    on_each_driver(|driver| {
+        let (proxy, folder) = start(driver, 1, "10.0.0.0/8\n11.0.0.0/8\n", "deny = 'LIST'");
+        let said = |part: &str| proxy.stderr().matches(part).count();
+        // What `curl ... > list.txt` leaves of it when it fails.
+        fs::write(folder.at("list.txt"), "").unwrap();
+        eventually("it is said", || said("list.txt: has no networks any more") == 1);
+        assert_eq!((as_(&proxy, "10.0.0.1"), as_(&proxy, "12.0.0.1")), (403, 200));
+        replace(&folder, "list.txt", "# lifted\n");
+        eventually("the empty list holds", || as_(&proxy, "10.0.0.1") == 200);
+        eventually("it is said", || said("was read again: 0 networks, 2 before") == 1);
     });
 }
 

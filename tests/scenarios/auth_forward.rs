@@ -279,3 +279,122 @@ fn services_stand_beside_other_ways() {
         assert_eq!(proxy.get("/").status(), 302);
     });
 }
+
+/// A service that renews the session of those who ask for that, by two cookies.
+fn renewing() -> Origin {
+    Origin::replying(|request| {
+        let user = session(request).unwrap_or_default();
+        let renewed = match request.field("X-Renew") {
+            Some(_) => format!("Set-Cookie: session={user}; HttpOnly\r\nset-cookie: csrf={user}\r\n"),
+            None => String::new(),
+        };
+        format!("HTTP/1.1 200 OK\r\n{renewed}X-Internal: secret\r\nContent-Length: 0\r\n\r\n").into_bytes()
+    })
+}
+
+#[test]
+fn a_session_that_is_renewed_reaches_its_client_and_nobody_else() {
+    on_each_driver(|driver| {
+        let origin = Origin::answering(fresh_with("", "kept"));
+        let service = renewing();
+        let forward = "upstream = 'sso', path = '/verify', request-header = ['Cookie', 'X-Renew'], \
+                       client-header = ['Set-Cookie', 'X-None']";
+        let text = text(&origin, &upstream("sso", &service), forward);
+        let proxy = Setup::new(driver).file(&text).args(&["--cache-size", "16MiB"]).start();
+        let ask = |user: &str, fields: &str| {
+            proxy.ask(get_with("/page", &format!("Cookie: session={user}\r\n{fields}")))
+        };
+        let first = ask("ann", "X-Renew: 1\r\n");
+        let of_ann = ["session=ann; HttpOnly", "csrf=ann"];
+        assert_eq!((first.status(), first.fields().all("Set-Cookie")), (200, of_ann.to_vec()));
+        assert!(!first.fields().has("X-Internal") && !first.fields().has("X-None"));
+        // It is stored without them, and each hit gets its own or none.
+        let second = ask("bob", "");
+        assert_eq!((second.text().as_str(), second.fields().has("Set-Cookie")), ("kept", false));
+        let third = ask("bob", "X-Renew: 1\r\n");
+        let of_bob = ["session=bob; HttpOnly", "csrf=bob"];
+        assert_eq!(third.fields().all("Set-Cookie"), of_bob);
+        assert!(!ask("ann", "").fields().has("Set-Cookie"));
+        assert_eq!(origin.requests().len(), 1);
+    });
+}
+
+#[test]
+fn a_session_that_is_too_long_to_be_passed_on_is_no_permission() {
+    on_each_driver(|driver| {
+        let origin = Origin::echo();
+        let cookies = format!("Set-Cookie: a={}\r\n", "x".repeat(3000)).repeat(6);
+        let service = Origin::answering(format!("HTTP/1.1 200 OK\r\n{cookies}Content-Length: 0\r\n\r\n"));
+        let forward = "upstream = 'sso', path = '/', client-header = 'Set-Cookie'";
+        let proxy = start(driver, &origin, &service, forward);
+        assert_eq!(proxy.get("/").status(), 503);
+        assert!(origin.requests().is_empty());
+        let service = Origin::answering(format!(
+            "HTTP/1.1 200 OK\r\n{}Content-Length: 0\r\n\r\n",
+            format!("Set-Cookie: a={}\r\n", "x".repeat(3000)).repeat(5)
+        ));
+        let proxy = start(driver, &origin, &service, forward);
+        let response = proxy.get("/");
+        assert_eq!((response.status(), response.fields().all("Set-Cookie").len()), (200, 5));
+    });
+}
+
+#[test]
+fn browsers_are_sent_to_sign_in_and_others_get_the_401() {
+    on_each_driver(|driver| {
+        let origin = Origin::echo();
+        let service = Origin::answering(
+            "HTTP/1.1 401 Unauthorized\r\nSet-Cookie: session=; Max-Age=0\r\nWWW-Authenticate: Negotiate\r\n\
+             Content-Length: 2\r\n\r\nno",
+        );
+        let forward = "upstream = 'sso', path = '/', client-header = 'Set-Cookie', \
+                       sign-in = 'https://login.example/in?rd={url}&x=1'";
+        let text = text(&origin, &upstream("sso", &service), forward);
+        let proxy = Setup::new(driver).file(&text).admin().start();
+        let run = proxy.order(&["explain", "--live", "http://a/x"]);
+        let want = "wants the word of sso/ (sso), whose Set-Cookie the client gets, or browsers sign in at https://login";
+        assert!(run.stdout.contains(want), "{} {}", run.stdout, run.stderr);
+        let html = "Accept: text/html,application/xhtml+xml;q=0.9, */*;q=0.8\r\n";
+        let mut client = proxy.client();
+        for method in ["GET", "HEAD"] {
+            let request = get_with("/a/../b%20c?d=1&e=%2F", html).replacen("GET", method, 1);
+            client.send(request.replace("Host: ", "Host: www."));
+            let response = client.response_to(method);
+            assert_eq!((response.status(), response.text().as_str()), (302, ""), "{method}");
+            let to = response.field("Location").unwrap();
+            assert!(to.starts_with("https://login.example/in?rd=http%3A%2F%2Fwww."), "{to}");
+            assert!(to.ends_with("%2Fb%2520c%3Fd%3D1%26e%3D%252F&x=1"), "{to}");
+            assert_eq!(response.field("Set-Cookie"), Some("session=; Max-Age=0"));
+            assert_eq!(response.field("Cache-Control"), Some("no-store"));
+            assert!(!response.fields().has("WWW-Authenticate"));
+        }
+        for (method, fields) in [("GET", ""), ("GET", "Accept: application/json, */*\r\n"), ("DELETE", html)]
+        {
+            let response = client.ask(get_with("/", fields).replacen("GET", method, 1));
+            assert_eq!((response.status(), response.text().as_str()), (401, "no"), "{method} {fields}");
+            assert_eq!(response.field("WWW-Authenticate"), Some("Negotiate"));
+        }
+        assert!(origin.requests().is_empty());
+    });
+}
+
+#[test]
+fn an_answer_in_front_of_content_says_that_the_connection_ends() {
+    on_each_driver(|driver| {
+        let origin = Origin::echo();
+        let service = Origin::answering("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
+        let proxy = start(driver, &origin, &service, FORWARD);
+        for head in ["Content-Length: 9\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"] {
+            let mut client = proxy.client();
+            client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{head}"));
+            let response = client.response();
+            assert_eq!((response.status(), response.field("Connection")), (401, Some("close")), "{head}");
+            assert_eq!(client.expect_end(), End::Closed);
+        }
+        let mut client = proxy.client();
+        for _ in 0..2 {
+            let response = client.ask(post("/", b"content"));
+            assert_eq!((response.status(), response.field("Connection")), (401, None));
+        }
+    });
+}

@@ -104,6 +104,8 @@ fn an_origin_that_may_not_ask_gets_403_for_its_question_and_no_word_with_an_answ
             let mut client = proxy.client();
             let response = client.ask(preflight("/x", page, "GET", ""));
             assert_eq!((response.status(), said(&response)), (403, vec![]), "{page}");
+            let want = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
+            assert_eq!(response.fields().all("Vary"), [want], "{page}");
             assert!(varies(&response), "{page}");
             let response = client.ask(from(page));
             assert_eq!(
@@ -258,6 +260,11 @@ fn a_question_with_content_and_one_that_lasts_keep_the_connection_right() {
         let mut client = proxy.client();
         let with_content = preflight("/x", APP, "GET", "Content-Length: 5\r\n") + "hello" + &get("/plain");
         client.send(with_content);
+        let response = client.response_to("OPTIONS");
+        assert_eq!((response.status(), response.says_close()), (204, false));
+        assert_eq!(client.response().status(), 200, "content that has come stands in nobody's way");
+        let mut client = proxy.client();
+        client.send(preflight("/x", APP, "GET", "Content-Length: 5\r\n") + "hell");
         let response = client.response_to("OPTIONS");
         assert_eq!((response.status(), response.says_close()), (204, true));
         let mut client = proxy.client();

@@ -42,6 +42,27 @@ fn methods_that_are_not_listed_get_405_with_those_that_are() {
 }
 
 #[test]
+fn whoever_takes_get_takes_head() {
+    on_each_driver(|driver| {
+        let origin = Origin::echo();
+        let text = "[[route]]\npath-prefix = '/bounds'\nAPP\nrequest-limits = { method = ['GET', 'POST'] }\n\
+                    [[route]]\npath-prefix = '/rules'\nAPP\nrules = 'own'\n\
+                    [[route]]\npath-prefix = '/route'\nmethod = 'GET'\nAPP\n\
+                    [rule-set.own]\ninclude = 'probes'\nmethods = ['GET']\n";
+        let proxy = start(driver, &origin, text);
+        for (path, refused) in [("/bounds", 405), ("/rules", 405), ("/route", 404)] {
+            let mut client = proxy.client();
+            client.send(asking("HEAD", path, "", ""));
+            assert_eq!(client.response_to("HEAD").status(), 200, "{path}");
+            let response = client.ask(asking("PUT", path, "", ""));
+            assert_eq!(response.status(), refused, "{path}");
+            let allow = response.field("Allow").map(|allow| allow.contains("GET, HEAD"));
+            assert_eq!(allow, (refused == 405).then_some(true), "{path}");
+        }
+    });
+}
+
+#[test]
 fn targets_queries_and_fields_have_their_own_bounds_and_statuses() {
     on_each_driver(|driver| {
         let origin = Origin::echo();

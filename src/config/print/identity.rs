@@ -46,15 +46,26 @@ pub(super) fn print_auth(settings: &Auth) -> Table {
 }
 
 fn service(forward: &ForwardAuth) -> Value {
-    let ForwardAuth { upstream, path, method, request_fields, response_fields, timeout, response_bytes_max } =
-        forward;
-    table([
+    let ForwardAuth {
+        upstream,
+        path,
+        method,
+        request_fields,
+        response_fields,
+        client_fields,
+        sign_in,
+        timeout,
+        response_bytes_max,
+    } = forward;
+    let mut keys = vec![
         ("upstream", text(upstream)),
         ("path", text(path)),
         ("method", text(method.as_deref().unwrap_or("client"))),
         ("request-header", list(request_fields.iter().map(text))),
         ("response-header", list(response_fields.iter().map(text))),
-        ("timeout", time(*timeout)),
-        ("max-response", size(*response_bytes_max)),
-    ])
+        ("client-header", list(client_fields.iter().map(text))),
+    ];
+    keys.extend(sign_in.as_ref().map(|url| ("sign-in", text(url))));
+    keys.extend([("timeout", time(*timeout)), ("max-response", size(*response_bytes_max))]);
+    table(keys)
 }

@@ -10,8 +10,9 @@ use super::said::Either;
 use super::said_identity::{AuthSaid, ForwardSaid, IdentitySaid};
 use crate::config::identity::{
     Auth, AuthKind, ForwardAuth, Identity, REMEMBER_DEFAULT, REMEMBER_MAX, REQUEST_FIELDS_DEFAULT,
-    RESPONSE_BYTES_DEFAULT, RESPONSE_BYTES_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX,
+    RESPONSE_BYTES_DEFAULT, RESPONSE_BYTES_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX, URL_ASKED,
 };
+use crate::config::network::has_comment;
 use crate::config::passwords::Users;
 use crate::config::problem::{Problem, quoted};
 use crate::config::quantity::OrOff;
@@ -23,6 +24,13 @@ use crate::http::fields::is_token;
 
 /// Fields that a service or an upstream must not be told from outside, in lower case.
 const FRAMING: &[&str] = &["content-length", "host", "transfer-encoding", "expect", "trailer"];
+
+/// Fields by which the upstream is told something else.
+const OWN: &[&str] = &["x-ringway-tag"];
+
+/// Fields that say something of the content that they come with, in lower case, beside `content-…`.
+const OF_CONTENT: &[&str] =
+    &["accept-ranges", "cache-control", "date", "etag", "expires", "last-modified", "vary"];
 
 impl Known<'_, '_> {
     /// What a listener or a route says about it.
@@ -79,10 +87,10 @@ impl Known<'_, '_> {
         {
             self.reader.error(place, "has at most 255 bytes, all of them printable ASCII");
         }
-        let user_header = said.user_header.value.as_ref().filter(|name| self.check_gained(name));
+        let user_header = said.user_header.value.as_ref().filter(|name| self.check_user_header(name));
         let kind = match (&said.basic.value, &said.bearer.value, &said.forward.at()) {
             (Some(file), ..) => self.basic(said, file)?,
-            (_, Some(list), _) => self.bearer(list)?,
+            (_, Some(list), _) => self.bearer(said, list)?,
             (.., Some((place, forward))) => AuthKind::Forward(Box::new(self.forward(*place, forward)?)),
             _ => return None,
         };
@@ -93,6 +101,16 @@ impl Known<'_, '_> {
             pass_credentials: said.pass_credentials.value.unwrap_or(false),
             kind,
         })
+    }
+
+    /// Whether the upstream can be told in a field of that name who it is.
+    fn check_user_header(&self, name: &At<String>) -> bool {
+        let is_credential = name.value.eq_ignore_ascii_case("authorization");
+        if is_credential {
+            let problem = Problem::error(name.place, "Authorization has credentials in it, not who it is");
+            self.reader.add(problem.with_help("`pass-credentials` has the upstream get it"));
+        }
+        !is_credential && self.check_gained(name)
     }
 
     /// Says what has no use beside that.
@@ -113,7 +131,8 @@ impl Known<'_, '_> {
             self.reader.add(problem.with_help("hashes of passwords stand in a file that few can read"));
             return None;
         };
-        let (file, users) = self.listed(file.place, path, Users::read)?;
+        let (file, users) =
+            self.listed(file.place, path, Users::read, |users| users.is_empty().then_some("users"))?;
         let remember = match &said.remember.value {
             None => REMEMBER_DEFAULT,
             Some(OrOff::Off) => Duration::ZERO,
@@ -128,12 +147,18 @@ impl Known<'_, '_> {
         Some(AuthKind::Basic { file, users: Arc::new(users), remember })
     }
 
-    fn bearer(&self, list: &[At<String>]) -> Option<AuthKind> {
+    fn bearer(&self, said: &AuthSaid, list: &[At<String>]) -> Option<AuthKind> {
         if let [only] = list
             && let Some(path) = only.value.strip_prefix("file:")
         {
-            let (file, tokens) = self.listed(only.place, path, Tokens::read)?;
+            let lacks = |tokens: &Tokens| tokens.all().is_empty().then_some("tokens");
+            let (file, tokens) = self.listed(only.place, path, Tokens::read, lacks)?;
             return Some(AuthKind::Bearer { file: Some(file), tokens: Arc::new(tokens) });
+        }
+        if list.is_empty()
+            && let Some(place) = said.bearer.place.filter(|_| !said.bearer.is_wrong)
+        {
+            self.reader.error(place, "has no tokens in it, so that nobody would be let in");
         }
         let mut tokens = Vec::new();
         for text in list {
@@ -154,18 +179,24 @@ impl Known<'_, '_> {
         }
     }
 
-    /// What is in a file that the configuration names.
+    /// What is in a file that the configuration names; `lacks` says what of, if there is nothing in it.
     fn listed<T>(
         &self,
         place: Place,
         path: &str,
         read: fn(&str) -> Result<T, String>,
+        lacks: impl Fn(&T) -> Option<&'static str>,
     ) -> Option<(PathBuf, T)> {
         let beside = self.sources.file(place).map_or(Path::new(""), |source| &source.path);
         let file = source::absolute(&source::beside(beside, path));
         match source::text(&file) {
             Ok(text) => match read(&text) {
-                Ok(read) => return Some((file, read)),
+                Ok(read) => {
+                    if let Some(what) = lacks(&read).filter(|_| !has_comment(&text)) {
+                        self.warn_of_empty(place, what, "nobody is let in by it");
+                    }
+                    return Some((file, read));
+                }
                 Err(message) => self.reader.error(place, format!("{}: {message}", quoted(path))),
             },
             Err(message) => self.reader.error(place, format!("{} {message}", quoted(path))),
@@ -202,6 +233,9 @@ impl Known<'_, '_> {
         };
         let response_fields = said.response_header.value.as_deref().unwrap_or_default();
         let response_fields = names(response_fields, &|name| self.check_gained(name));
+        let client_fields = said.client_header.value.as_deref().unwrap_or_default();
+        let client_fields = names(client_fields, &|name| self.check_for_client(name));
+        let sign_in = said.sign_in.value.as_ref().filter(|url| self.check_sign_in(url));
         let timeout = said.timeout.value.as_ref();
         if let Some(timeout) = timeout.filter(|timeout| timeout.value.0 > TIMEOUT_MAX) {
             self.reader.error(timeout.place, "must be at most 1m");
@@ -220,6 +254,8 @@ impl Known<'_, '_> {
             },
             request_fields,
             response_fields,
+            client_fields,
+            sign_in: sign_in.map(|url| url.value.clone()),
             timeout: timeout.map_or(TIMEOUT_DEFAULT, |timeout| timeout.value.0),
             response_bytes_max: bytes
                 .map_or(RESPONSE_BYTES_DEFAULT, |bytes| usize::try_from(bytes.value.0).unwrap_or(0)),
@@ -231,12 +267,49 @@ impl Known<'_, '_> {
         let errors = self.reader.errors();
         if !is_token(name.value.as_bytes()) {
             self.reader.error(name.place, format!("{} is no name of a field", quoted(&name.value)));
-        } else if FRAMING.iter().any(|framing| name.value.eq_ignore_ascii_case(framing)) {
+        } else if FRAMING.iter().chain(OWN).any(|own| name.value.eq_ignore_ascii_case(own)) {
             self.reader.error(name.place, format!("{} is the proxy's own to write", quoted(&name.value)));
         } else {
             self.refuse_owned(&At { place: name.place, value: &name.value }, Message::Request, "set");
         }
         self.reader.errors() == errors
+    }
+
+    /// Whether the client may be told a field of that name by a service.
+    fn check_for_client(&self, name: &At<String>) -> bool {
+        let errors = self.reader.errors();
+        let lower = name.value.to_ascii_lowercase();
+        if !is_token(lower.as_bytes()) {
+            self.reader.error(name.place, format!("{} is no name of a field", quoted(&name.value)));
+        } else if lower.starts_with("content-") || OF_CONTENT.contains(&&*lower) {
+            let message = format!("{} is about the service's own content", quoted(&name.value));
+            self.reader.error(name.place, message);
+        } else if FRAMING.contains(&&*lower) {
+            self.reader.error(name.place, format!("{} is the proxy's own to write", quoted(&name.value)));
+        } else {
+            self.refuse_owned(&At { place: name.place, value: &name.value }, Message::Response, "set");
+        }
+        self.reader.errors() == errors
+    }
+
+    /// Whether browsers can be sent there.
+    fn check_sign_in(&self, url: &At<String>) -> bool {
+        let text = url.value.replace(URL_ASKED, "");
+        let lower = text.to_ascii_lowercase();
+        let leads = text.starts_with('/') || lower.starts_with("http://") || lower.starts_with("https://");
+        let is_plain = text.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b));
+        // In front of its query, it would be a part of the path, or of the host.
+        let start = url.value.find(URL_ASKED).map(|at| &url.value[..at]);
+        let is_value = start.is_none_or(|start| start.contains('?'));
+        if !leads {
+            self.reader.error(url.place, "must begin with http://, https:// or a slash");
+        } else if !is_plain {
+            self.reader.error(url.place, "has a character that no URL has; the only variable is `{url}`");
+        } else if !is_value {
+            self.reader
+                .error(url.place, "has `{url}` in front of its query, where only a value can stand for it");
+        }
+        leads && is_plain && is_value
     }
 
     /// Whether a service may be told a field of that name as the client sent it.

@@ -55,6 +55,8 @@ fn each_mistake_is_shown_exactly_so() {
     folder.write("weak-users", "# staff\nann:$apr1$8sFt66rZ$vQqNhRJQlSRxPXtAzUQdr1\n");
     folder.write("bomb-users", "ann:$2y$31$L6Bc/AlTQHyd9liGgGEZyOFLPHNgyxeEPfgYfBCVxJ7JIlwxyVU3u\n");
     folder.write("plain-tokens", "secret-token\n");
+    folder.write("empty.txt", "\n");
+    folder.write("lifted.txt", "# lifted\n");
     folder.write("networks.txt", "# ours\n10.0.0.0/8\n10.0.0/8 # a part is missing\n");
     let mut all = String::new();
     let cases = include_str!("mistakes.txt");

@@ -13,6 +13,7 @@ mod files;
 mod flow;
 mod holding;
 mod identity;
+mod idle;
 mod listeners;
 mod pages;
 mod routes;
@@ -283,6 +284,7 @@ fn assemble(
         warn_of_idle(&settings, &places, &known);
         known.warn_of_idle_rates(&said.rate, &settings);
         known.warn_of_guessing(&settings, &places);
+        known.warn_of_no_effect(said, &settings);
         upkeep::warn_of_late_retries(&settings, &places, reader);
     }
     (settings, places)

@@ -117,6 +117,13 @@ impl Known<'_, '_> {
                 self.unknown("rule", &id.value, id.place, probes::ids());
             }
         }
+        let left_out = |id: &str| said.except.value.iter().flatten().any(|except| except.value == id);
+        if let (true, Some(place)) = (probes::ids().all(left_out), said.except.key) {
+            self.reader.add(Problem::warning(place, "leaves none of the included rules"));
+        } else if let (true, Some(place)) = (left_out(probes::METHOD), said.methods.key) {
+            let message = "has no effect: `except` leaves the rule out that asks for the method";
+            self.reader.add(Problem::warning(place, message));
+        }
         let mut methods = Vec::new();
         if !self.some(&said.methods).is_empty() {
             methods = self.methods(&said.methods);
@@ -295,6 +302,12 @@ impl Known<'_, '_> {
             && texts.iter().any(String::is_empty)
         {
             self.reader.error(place, "an empty text is in everything");
+        }
+        if let Some((place, all)) = regex.at()
+            // What is found there is nothing, so that there is a place for it everywhere.
+            && all.iter().any(|one| one.regex().find(b"\x07~").is_some_and(|found| found.is_empty()))
+        {
+            self.reader.error(place, "an expression that may find nothing finds it in everything");
         }
         When::Finds(Search {
             within: self.some(r#in).to_vec(),

@@ -46,6 +46,12 @@ tables! {
         /// Fields of its answer that the request gains on its way to the upstream; what the client itself says there
         /// is dropped
         response_header: Vec<At<String>>,
+        /// Fields of an answer that lets the request go on which the client gets too, beside those of the response:
+        /// `Set-Cookie` for a session that was renewed
+        client_header: Vec<At<String>>,
+        /// Where browsers are sent with 302 that it says 401 to: a URL, in which `{url}` is the one that was asked for.
+        /// It is for GET and HEAD that accept text/html; others get the 401
+        sign_in: At<String>,
         /// How long it may take in all, at most 1m [default: 5s]
         timeout: At<Span>,
         /// Bytes of content that its answer may have, at most 64KiB [default: 16KiB]

@@ -9,16 +9,16 @@ use ipnet::IpNet;
 
 use super::Known;
 use super::said_security::{AccessTable, ClientsSaid, RequestLimitsTable, SecuritySaid};
-use crate::config::network::networks;
+use crate::config::network::{has_comment, networks};
 use crate::config::problem::{Problem, quoted};
 use crate::config::quantity::Size;
 use crate::config::security::{Access, Clients, Entry, NetworkFile, RequestLimits, Security};
-use crate::config::source;
+use crate::config::source::{self, Place};
 use crate::config::table::{At, Said};
 use crate::http::fields::is_token;
 
 /// What files with networks say, or what is wrong with them: many routes may name the same one.
-pub(super) type NetworkFiles = RefCell<HashMap<PathBuf, Result<Arc<[IpNet]>, String>>>;
+pub(super) type NetworkFiles = RefCell<HashMap<PathBuf, Result<(Arc<[IpNet]>, bool), String>>>;
 
 impl Known<'_, '_> {
     /// What a listener or a route says about it.
@@ -56,7 +56,12 @@ impl Known<'_, '_> {
                     let beside = self.sources.file(*place).map_or(Path::new(""), |source| &source.path);
                     let path = source::absolute(&source::beside(beside, path));
                     match self.networks_in(&path) {
-                        Ok(networks) => clients.files.push(NetworkFile { path, networks }),
+                        Ok((networks, says_so)) => {
+                            if networks.is_empty() && !says_so {
+                                self.warn_of_empty(*place, "networks", "it means nobody");
+                            }
+                            clients.files.push(NetworkFile { path, networks });
+                        }
                         Err(why) => {
                             self.reader.error(*place, format!("{}: {why}", path.display()));
                         }
@@ -67,20 +72,34 @@ impl Known<'_, '_> {
         clients
     }
 
-    fn networks_in(&self, path: &Path) -> Result<Arc<[IpNet]>, String> {
+    /// Warns of a file without entries, which may not be what was wanted.
+    pub(super) fn warn_of_empty(&self, place: Place, what: &str, so: &str) {
+        let problem = Problem::warning(place, format!("the file has no {what} in it: {so}"));
+        self.reader.add(problem.with_help("a line that begins with # says that this is meant"));
+    }
+
+    /// The networks in a file, and whether it says that there are to be none.
+    fn networks_in(&self, path: &Path) -> Result<(Arc<[IpNet]>, bool), String> {
         let mut files = self.network_files.borrow_mut();
-        let read = || source::text(path).and_then(|text| networks(&text)).map(Arc::from);
+        let read = || {
+            let text = source::text(path)?;
+            Ok((networks(&text)?.into(), has_comment(&text)))
+        };
         files.entry(path.to_owned()).or_insert_with(read).clone()
     }
 
     fn request_limits(&self, said: &RequestLimitsTable) -> RequestLimits {
         let size = |said: &Said<Size>| said.value.map(|size| usize::try_from(size.0).unwrap_or(usize::MAX));
-        for method in said.method.value.iter().flatten() {
-            if !is_token(method.value.as_bytes()) {
-                let message = format!("{} is no method; methods are written like GET", quoted(&method.value));
-                self.reader.error(method.place, message);
-            } else if method.value == "CONNECT" {
-                self.reader.error(method.place, "CONNECT is never served");
+        let methods = self.methods(&said.method);
+        let connect = said.method.value.iter().flatten().filter(|method| method.value == "CONNECT");
+        connect.for_each(|method| self.reader.error(method.place, "CONNECT is never served"));
+        for (place, what) in [
+            (said.max_target.at().filter(|(_, size)| size.0 == 0).map(|(place, _)| place), "a target"),
+            (said.max_field.at().filter(|(_, size)| size.0 == 0).map(|(place, _)| place), "fields"),
+            (said.max_fields.at().filter(|(_, count)| **count == 0).map(|(place, _)| place), "fields"),
+        ] {
+            if let Some(place) = place {
+                self.reader.error(place, format!("would serve nothing: every request has {what}"));
             }
         }
         for (place, what) in [
@@ -113,7 +132,7 @@ impl Known<'_, '_> {
             }
         }
         RequestLimits {
-            methods: said.method.value.iter().flatten().map(|method| method.value.clone()).collect(),
+            methods,
             target_bytes_max: size(&said.max_target),
             query_bytes_max: size(&said.max_query),
             parameters_max: said.max_parameters.value,

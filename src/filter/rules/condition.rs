@@ -10,7 +10,7 @@ use super::decode::Manner;
 use super::search::is_set;
 use crate::config::matching::{Condition, Test};
 use crate::config::rules::{Search, Subject, When};
-use crate::http::{cookie, query};
+use crate::http::{cookie, method, query};
 
 /// A condition, ready to be asked.
 #[derive(Clone, Debug)]
@@ -101,7 +101,7 @@ impl Cond {
 fn is(condition: &Condition, view: &View<'_>, mode: Mode) -> bool {
     let asked = view.asked;
     match condition {
-        Condition::Method(methods) => methods.iter().any(|method| method.as_bytes() == asked.method),
+        Condition::Method(methods) => method::lists(methods, asked.method),
         Condition::Header(name, test) => {
             passes(test, mode, &|accepts| asked.fields.named(name.as_bytes()).any(accepts))
         }

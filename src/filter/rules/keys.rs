@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use super::literals;
 use crate::config::matching::{Condition, HostPattern, PathPattern, Segment, Test};
 use crate::config::rules::{Search, Subject, When};
+use crate::http::method;
 
 /// A key, or one of several.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -75,7 +76,7 @@ fn any(keys: impl Iterator<Item = Scored>) -> Scored {
 fn of_condition(condition: &Condition) -> Scored {
     match condition {
         Condition::Method(methods) => {
-            scored(methods.iter().map(|method| Atom::Method(method.clone().into())).collect())
+            scored(method::all_meant(methods).into_iter().map(|method| Atom::Method(method.into())).collect())
         }
         Condition::Header(name, test) => scored(of_field(name, test)?),
         Condition::Query(name, test) => scored(of_value(Subject::Query, name, test)?),

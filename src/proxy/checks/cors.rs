@@ -9,7 +9,6 @@
 use super::{Checking, Looked, Turned};
 use crate::error::Reason;
 use crate::filter::cors::{self, Preflight};
-use crate::h1::BodyLength;
 use crate::h1::encode::Persistence;
 use crate::http::Name;
 use crate::net::Buffer;
@@ -56,17 +55,20 @@ impl Checking<'_> {
         let allowed = rules.rule.answer(&asked, &mut lines);
         let answer = allowed.then(|| self.answer_preflight(&lines));
         self.core.give_back_text(lines);
-        let Some(answer) = answer else { return Err(Reason::CorsRefused.into()) };
+        let Some(answer) = answer else {
+            // The question's own fields decided: whoever keeps the refusal has to know.
+            let lines = &mut self.received.terms.make(self.core).texts.refusal_lines;
+            self.core.with_room(lines).extend_from_slice(cors::PREFLIGHT_VARY);
+            return Err(Reason::CorsRefused.into());
+        };
         self.record.status = 204;
-        Err(Turned::Answered(answer))
+        Err(Turned::Answered(answer, self.keeps_alive()))
     }
 
     /// A whole response with these lines.
     fn answer_preflight(&self, lines: &[u8]) -> Buffer {
         let terms = &self.received.terms;
-        let is_whole = matches!(self.read.body, BodyLength::None | BodyLength::Known(0));
-        let keeps = self.read.asked.keep_alive && is_whole && !self.core.is_draining();
-        let persistence = Persistence::of(keeps, self.read.head.version);
+        let persistence = Persistence::of(self.keeps_alive(), self.read.head.version);
         let mut scratch = self.core.scratch.borrow_mut();
         scratch.clear();
         let date = self.core.date.borrow();

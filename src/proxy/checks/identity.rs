@@ -22,10 +22,7 @@ use super::{Checking, Looked, Turned};
 use crate::error::Reason;
 use crate::filter::auth::credentials::{Given, Pair, given};
 use crate::filter::auth::verify;
-use crate::h1::encode::Persistence;
-use crate::http::{Name, Span, Version, status};
-use crate::net::buffer::Class;
-use crate::proxy::amend;
+use crate::http::{Name, Span};
 use crate::proxy::connection::Client;
 use crate::proxy::core::Core;
 use crate::proxy::passwords::{Question, Unavailable};
@@ -38,20 +35,8 @@ use crate::proxy::terms::Terms;
 /// What a request waits for: whatever takes longer than to look.
 pub(in crate::proxy) struct Waiting {}
 
-/// Bytes of fields that a request may gain from a service.
+/// Bytes of fields that a request may gain from a service, and the response as well.
 const GAINED_BYTES_MAX: usize = 16 << 10;
-
-/// Fields of a service's answer that the client gets.
-const TO_CLIENT: &[&[u8]] = &[
-    b"www-authenticate",
-    b"location",
-    b"set-cookie",
-    b"content-type",
-    b"content-language",
-    b"content-encoding",
-    b"cache-control",
-    b"retry-after",
-];
 
 /// What is said by a request, as places in its head.
 #[derive(Clone, Copy)]
@@ -107,7 +92,7 @@ impl Checking<'_> {
         }
         // Whoever is not there might have vouched for it.
         if rules.lacks {
-            return Err(Reason::AuthUnavailable.into());
+            return Err(self.unavailable());
         }
         Err(self.refuse(rules, sent))
     }
@@ -141,19 +126,14 @@ impl Checking<'_> {
                     self.pass(rules, way, Some(&said));
                     return Ok(());
                 }
-                Ok(Some(said)) => answer = answer.or(Some(said)),
+                Ok(Some(said)) => answer = answer.or(Some((way, said))),
                 Err(Unavailable) => is_unavailable = true,
             }
         }
         match answer {
             // Whoever could not be asked might have vouched for it.
-            _ if is_unavailable => {
-                let texts = &mut self.received.terms.make(self.core).texts;
-                let lines = self.core.with_room(&mut texts.refusal_lines);
-                lines.extend_from_slice(b"Retry-After: 1\r\n");
-                Err(Reason::AuthUnavailable.into())
-            }
-            Some(said) => Err(self.answer(rules, &said)),
+            _ if is_unavailable => Err(self.unavailable()),
+            Some((way, said)) => Err(self.answer(rules, way, &said)),
             None => Err(self.refuse(rules, sent)),
         }
     }
@@ -172,9 +152,9 @@ impl Checking<'_> {
             upstream: *upstream,
         };
         let said = question.ask().await.map_err(|_| Unavailable)?;
-        let gains: usize = gained(way, &said).map(|(name, value)| name.len() + value.len() + 4).sum();
         let is_refusal = matches!(said.status, 301 | 302 | 303 | 307 | 308 | 401 | 403);
-        let is_clear = if said.is_permission() { gains <= GAINED_BYTES_MAX } else { is_refusal };
+        let fits = || is_short(gained(way, &said)) && is_short(for_client(way, &said));
+        let is_clear = if said.is_permission() { fits() } else { is_refusal };
         if is_clear { Ok(Some(said)) } else { Err(Unavailable) }
     }
 
@@ -253,6 +233,11 @@ impl Checking<'_> {
         // Not sooner: a service has to see what the client itself has said.
         forget(core, self.received);
         let terms = &mut self.received.terms;
+        // They come with the response as it goes to this client: what is stored of it has none of them.
+        for (name, value) in said.into_iter().flat_map(|said| for_client(way, said)) {
+            let lines = core.with_room(&mut terms.make(core).texts.response_lines);
+            [name.as_bytes(), b": ", value, b"\r\n"].iter().for_each(|part| lines.extend_from_slice(part));
+        }
         if !rules.told.is_empty() {
             let texts = &mut terms.make(core).texts;
             if let (Some(name), Some(said)) = (&way.user_header, said) {
@@ -284,56 +269,18 @@ impl Checking<'_> {
         }
     }
 
+    /// Turns the request away, since somebody could not be asked.
+    fn unavailable(&mut self) -> Turned {
+        let texts = &mut self.received.terms.make(self.core).texts;
+        self.core.with_room(&mut texts.refusal_lines).extend_from_slice(b"Retry-After: 1\r\n");
+        Reason::AuthUnavailable.into()
+    }
+
     /// Turns the request away, and says what is wanted.
     fn refuse(&mut self, rules: &IdentityRules, sent: Sent) -> Turned {
         let texts = &mut self.received.terms.make(self.core).texts;
         challenge(rules, sent, self.core.with_room(&mut texts.refusal_lines));
         Reason::Unauthenticated.into()
-    }
-
-    /// Answers with what a service has said.
-    fn answer(&mut self, rules: &IdentityRules, said: &Said) -> Turned {
-        let (core, read) = (self.core, self.read);
-        let sent = sent(self.received).unwrap_or(Sent::Other);
-        let mut text = core.take_text();
-        let mut digits = itoa::Buffer::new();
-        let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| text.extend_from_slice(part));
-        put(&[b"HTTP/1.1 ", digits.format(said.status).as_bytes(), b" "]);
-        put(&[status::phrase(said.status).as_bytes(), b"\r\nDate: ", core.date.borrow().as_bytes(), b"\r\n"]);
-        let mut has_control = false;
-        for (known, name, value) in said.fields().iter().filter(|(known, ..)| !known.is_hop_by_hop()) {
-            if TO_CLIENT.iter().any(|wanted| name.eq_ignore_ascii_case(wanted)) {
-                put(&[name, b": ", value, b"\r\n"]);
-                has_control |= known == Name::CacheControl;
-            }
-        }
-        if !has_control {
-            put(&[b"Cache-Control: no-store\r\n"]);
-        }
-        let length = digits.format(said.content.len()).as_bytes();
-        put(&[b"Via: 1.1 ", self.received.terms.via(), b"\r\nContent-Length: ", length, b"\r\n"]);
-        if said.status == 401 {
-            challenge(rules, sent, &mut text);
-        }
-        let is_11 = read.head.version == Version::Http11;
-        let keep_alive = read.asked.keep_alive && (is_11 || read.body.is_empty()) && !core.is_draining();
-        text.extend_from_slice(Persistence::of(keep_alive, read.head.version).field());
-        text.extend_from_slice(b"\r\n");
-        let is_head = read.asked.method == crate::http::Method::Head;
-        if !is_head {
-            text.extend_from_slice(&said.content);
-        }
-        amend::answer(core, &mut text, self.received.terms.response_changes());
-        let mut buffer = core.buffers.take(Class::fitting(text.len()));
-        let fits = buffer.append(&text);
-        core.give_back_text(text);
-        if !fits {
-            return Reason::AuthUnavailable.into();
-        }
-        self.record.status = said.status;
-        self.record.bytes = if is_head { 0 } else { said.content.len() as u64 };
-        self.record.reason = if said.status == 403 { Reason::AuthRefused } else { Reason::Unauthenticated };
-        Turned::Answered(buffer)
     }
 }
 
@@ -385,7 +332,7 @@ pub(in crate::proxy) fn use_up(core: &Core, received: &mut Received) {
 }
 
 /// Writes what is wanted of a client: a line for each way that has one.
-fn challenge(rules: &IdentityRules, sent: Sent, lines: &mut Vec<u8>) {
+pub(super) fn challenge(rules: &IdentityRules, sent: Sent, lines: &mut Vec<u8>) {
     for way in rules.ways.iter().filter(|way| !way.challenge.is_empty()) {
         lines.extend_from_slice(&way.challenge);
         if matches!((&way.by, sent), (By::Bearer(_), Sent::Bearer(_))) {
@@ -405,4 +352,19 @@ fn gained<'a>(way: &'a Way, said: &'a Said) -> impl Iterator<Item = (&'a str, &'
     let user = user.filter(|user| names.iter().all(|name| !name.eq_ignore_ascii_case(user)));
     let names = names.iter().map(String::as_str).chain(user);
     names.flat_map(|name| said.fields().named(name.as_bytes()).map(move |value| (name, value)))
+}
+
+/// The fields that the client gains from what a service has said.
+fn for_client<'a>(way: &'a Way, said: &'a Said) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+    let names = match &way.by {
+        By::Forward { service, .. } => &service.client_fields[..],
+        By::Basic { .. } | By::Bearer(_) => &[],
+    };
+    let values = |name: &'a String| said.fields().named(name.as_bytes()).map(move |value| (&**name, value));
+    names.iter().flat_map(values)
+}
+
+/// Whether so many fields may be gained.
+fn is_short<'a>(fields: impl Iterator<Item = (&'a str, &'a [u8])>) -> bool {
+    fields.map(|(name, value)| name.len() + value.len() + 4).sum::<usize>() <= GAINED_BYTES_MAX
 }

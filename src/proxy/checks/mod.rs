@@ -19,6 +19,7 @@ pub(super) mod forms;
 pub(super) mod identity;
 pub(in crate::proxy) mod rates;
 pub(super) mod rules;
+mod sign_in;
 
 use std::rc::Rc;
 
@@ -29,6 +30,7 @@ use super::connection::{Client, Peer};
 use super::core::Core;
 use super::record::{Received, Record};
 use crate::error::Reason;
+use crate::h1::BodyLength;
 use crate::net::Buffer;
 
 /// A check that a request has to get past. They come in this order.
@@ -66,8 +68,9 @@ impl Check {
 pub(super) enum Turned {
     /// It is refused.
     Away(Reason),
-    /// It is answered by this, which is a whole response; the record knows its status.
-    Answered(Buffer),
+    /// It is answered by this, which is a whole response and says whether the connection goes on; the record knows its
+    /// status.
+    Answered(Buffer, bool),
 }
 
 impl From<Reason> for Turned {
@@ -145,6 +148,19 @@ impl Checking<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether the connection goes on behind an answer. Content that is still to come stands in front of the next
+    /// request, and nobody reads it.
+    fn keeps_alive(&self) -> bool {
+        let Received { bytes, head_length, terms, .. } = &*self.received;
+        let here = (bytes.len() - head_length) as u64;
+        let is_whole = match self.read.body {
+            BodyLength::None => true,
+            BodyLength::Known(length) => length <= here.min(terms.body_bytes_max()),
+            BodyLength::Chunked | BodyLength::UntilClose => false,
+        };
+        is_whole && self.read.asked.keep_alive && !self.core.is_draining()
     }
 
     async fn wait(&mut self, client: &mut Client, waiting: Waiting) -> Result<(), Turned> {

@@ -73,7 +73,14 @@ fn wanted(rules: &IdentityRules) -> String {
         By::Basic { .. } => format!("a name and a password ({})", way.name),
         By::Bearer(_) => format!("a token ({})", way.name),
         By::Forward { service, .. } => {
-            format!("the word of {}{} ({})", service.upstream, service.path, way.name)
+            let mut says = format!("the word of {}{} ({})", service.upstream, service.path, way.name);
+            if !service.client_fields.is_empty() {
+                says += &format!(", whose {} the client gets", service.client_fields.join(" and "));
+            }
+            if let Some(url) = &service.sign_in {
+                says += &format!(", or browsers sign in at {url}");
+            }
+            says
         }
     });
     format!("wants {}", ways.collect::<Vec<_>>().join(" or "))

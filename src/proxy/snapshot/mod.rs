@@ -16,6 +16,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub(in crate::proxy) use self::caching::CacheRules;
+#[cfg(test)]
+pub(crate) use self::followed::Entries;
 pub(crate) use self::followed::{Follow, Followed};
 pub(in crate::proxy) use self::listener::{ExchangeTimes, ListenerRules};
 pub(crate) use self::registry::Registry;

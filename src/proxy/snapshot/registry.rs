@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use super::followed::{Follow, Followed};
+use super::followed::{Entries, Follow, Followed};
 
 /// See the module. It belongs to whoever makes configurations; cores hold parts of it, and what none of them holds any
 /// more is forgotten.
@@ -33,7 +33,7 @@ impl Registry {
     }
 
     /// What is in a file that is read as `kind`. `first` is what was read of it with the configuration.
-    pub(super) fn follow<T: Send + Sync + 'static>(
+    pub(super) fn follow<T: Entries + Send + Sync + 'static>(
         &self,
         (path, kind): (&Path, &str),
         first: Arc<T>,

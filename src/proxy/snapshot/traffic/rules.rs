@@ -8,6 +8,7 @@ use crate::config::matching::Condition;
 use crate::config::probes;
 use crate::config::rules::{PROBES, Probes, Rule, RuleAction, RuleSet, Rules, When};
 use crate::filter::rules::Engine;
+use crate::http::method;
 
 /// See the module.
 #[derive(Clone)]
@@ -125,7 +126,7 @@ fn whole(set: &RuleSet) -> (String, bool, Vec<Rule>) {
 fn methods(when: &[When]) -> Option<String> {
     let [When::Not(part)] = when else { return None };
     match &**part {
-        When::Is(Condition::Method(methods)) => Some(methods.join(", ")),
+        When::Is(Condition::Method(methods)) => Some(method::all_meant(methods).join(", ")),
         _ => None,
     }
 }
