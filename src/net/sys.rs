@@ -7,6 +7,7 @@ use std::path::Path;
 use std::ptr::NonNull;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::ioctl;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix, SocketFlags,
@@ -109,6 +110,17 @@ pub(super) fn is_quiet(fd: BorrowedFd<'_>) -> bool {
 pub(super) fn has_failed(fd: BorrowedFd<'_>) -> bool {
     let looked = rustix::net::recv(fd, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
     looked.is_err_and(|error| error != rustix::io::Errno::AGAIN)
+}
+
+/// How much of what was written the peer has not taken yet: bytes that it has not acknowledged or, of a Unix socket,
+/// memory of what it has not read.
+#[allow(unsafe_code, reason = "a question to the socket that rustix has no function for")]
+pub(super) fn untaken(fd: BorrowedFd<'_>) -> Option<u32> {
+    #[allow(clippy::cast_possible_truncation, reason = "numbers of such questions have 32 bits")]
+    type Untaken = ioctl::Getter<{ libc::TIOCOUTQ as ioctl::Opcode }, libc::c_int>;
+    // SAFETY: SIOCOUTQ, which has this number too, writes an int, and nothing else (tcp(7), unix(7)).
+    let count = unsafe { ioctl::ioctl(fd, Untaken::new()) }.ok()?;
+    u32::try_from(count).ok()
 }
 
 /// Sends what the socket takes at once.
