@@ -2,7 +2,8 @@
 //!
 //! Setting one costs a store. A sweep, ten times a second, finds those that have passed and ends the
 //! direction of the socket that was waited on, so that the pending operation finishes by itself with
-//! nothing in it. No operation is ever dropped half-way, and none needs a timer of its own.
+//! nothing in it. No operation is ever dropped half-way, and none needs a timer of its own. A write that waits is looked
+//! at before: what its peer takes of what the kernel holds counts too.
 
 #![allow(unsafe_code, reason = "borrows descriptors that the entries' owners keep open")]
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::headway::Headway;
+use super::outflow::Outflow;
 use super::sys::{self, Direction};
 
 /// The length of a tick: how exact a deadline is.
@@ -87,6 +89,7 @@ pub(crate) struct Deadlines {
 struct Entry {
     fd: RawFd,
     read: Cell<u32>,
+    /// The tick at which a write that waits is looked at.
     write: Cell<u32>,
     read_expired: Cell<bool>,
     write_expired: Cell<bool>,
@@ -99,6 +102,7 @@ struct Entry {
     broken_off: Cell<bool>,
     /// Set while the connection waits for a request: then its task is woken, and its socket left alone.
     idle: Cell<Option<Waker>>,
+    outflow: Outflow,
 }
 
 impl Deadlines {
@@ -115,14 +119,9 @@ impl Deadlines {
             is_client: Cell::new(false),
             broken_off: Cell::new(false),
             idle: Cell::new(None),
+            outflow: Outflow::default(),
         });
-        Watch {
-            table: self.clone(),
-            key,
-            rate: Cell::new(0),
-            reading: Headway::default(),
-            writing: Headway::default(),
-        }
+        Watch { table: self.clone(), key, rate: Cell::new(0), reading: Headway::default() }
     }
 
     /// The current tick.
@@ -138,7 +137,7 @@ impl Deadlines {
                 entry.expire_read();
             }
             if entry.write.get() <= now {
-                entry.expire_write();
+                entry.look_at_write(now);
             }
         }
     }
@@ -152,13 +151,21 @@ impl Deadlines {
     }
 
     /// Breaks off clients that are waited for in the middle of a message, those first that have been for longest: an
-    /// eighth of them, and at least a few. Says how many.
+    /// eighth of them, and at least a few. Says how many. Clients that read briskly go only where there is nobody else.
     pub(crate) fn break_off_longest(&self) -> usize {
         let now = self.now.get();
         let entries = self.entries.borrow();
-        let is_long = |since: &u32| now.saturating_sub(*since) >= BREAK_OFF_TICKS;
-        let since = |(key, entry): (usize, &Entry)| Some((entry.waits_since().filter(is_long)?, key));
-        let mut waiting: Vec<(u32, usize)> = entries.iter().filter_map(since).collect();
+        let is_long = |since: u32| now.saturating_sub(since) >= BREAK_OFF_TICKS;
+        let waits = |(key, entry): (usize, &Entry)| {
+            entry
+                .waits_since()
+                .filter(|since| is_long(*since))
+                .map(|since| (entry.idle_since(since, now), key))
+        };
+        let mut waiting: Vec<(u32, usize)> = entries.iter().filter_map(waits).collect();
+        if waiting.iter().any(|(since, _)| is_long(*since)) {
+            waiting.retain(|(since, _)| is_long(*since));
+        }
         let count = (waiting.len() / BREAK_OFF_PART).max(BREAK_OFF_MIN).min(waiting.len());
         if count < waiting.len() {
             waiting.select_nth_unstable(count);
@@ -207,6 +214,29 @@ impl Entry {
         (self.is_client.get() && since != NEVER).then_some(since)
     }
 
+    /// The same, less what a client that reads has made up for.
+    fn idle_since(&self, since: u32, now: u32) -> u32 {
+        if self.write_since.get() == NEVER {
+            return since;
+        }
+        self.outflow.look(now, self.untaken());
+        self.outflow.idle_since(since, now)
+    }
+
+    /// Ends a write that waits, if its time is over and nothing has moved meanwhile.
+    fn look_at_write(&self, now: u32) {
+        self.outflow.look(now, self.untaken());
+        match self.outflow.is_over(now) {
+            true => self.expire_write(),
+            false => self.write.set(self.outflow.next_look(now)),
+        }
+    }
+
+    fn untaken(&self) -> Option<u32> {
+        // SAFETY: as in `Entry::shutdown`.
+        sys::untaken(unsafe { BorrowedFd::borrow_raw(self.fd) })
+    }
+
     fn break_off(&self) {
         self.broken_off.set(true);
         if self.write_since.get() == NEVER {
@@ -243,7 +273,6 @@ pub(crate) struct Watch {
     /// Bytes a second that the peer has to get forward while it is waited for; 0 is none.
     rate: Cell<u32>,
     reading: Headway,
-    writing: Headway,
 }
 
 impl Watch {
@@ -260,11 +289,6 @@ impl Watch {
         self.entry(|entry| entry.read.set(self.at(limit)));
     }
 
-    /// Something must be written within `limit` from now.
-    pub(crate) fn write_within(&self, limit: Ticks) {
-        self.entry(|entry| entry.write.set(self.at(limit)));
-    }
-
     /// The peer is a client, which may be broken off to make room.
     pub(crate) fn is_of_client(&self) {
         self.entry(|entry| entry.is_client.set(true));
@@ -275,7 +299,7 @@ impl Watch {
     pub(crate) fn set_rate(&self, rate: u32) {
         self.rate.set(rate);
         self.reading.reset();
-        self.writing.reset();
+        self.entry(|entry| entry.outflow.set_rate(rate));
     }
 
     /// A read of content begins, which may take `limit`.
@@ -299,27 +323,26 @@ impl Watch {
         }
     }
 
-    /// A write has to wait, for which it may take `limit`.
+    /// A write has to wait, for which it may take `limit`, unless the peer takes what the kernel holds.
     pub(crate) fn begin_write(&self, limit: Ticks) {
-        let limit = match self.rate.get() {
-            0 => limit,
-            rate => self.writing.begin(self.table.now.get(), limit, rate),
-        };
-        self.write_within(limit);
-        self.entry(|entry| entry.write_since.set(self.table.now.get()));
+        let now = self.table.now.get();
+        self.entry(|entry| {
+            entry.write.set(entry.outflow.begin(now, limit));
+            entry.write_since.set(now);
+        });
     }
 
     /// It waits no more.
     pub(crate) fn end_write(&self) {
-        self.clear_write();
-        if self.rate.get() > 0 {
-            self.writing.end(self.table.now.get());
-        }
+        self.entry(|entry| {
+            entry.clear_write();
+            entry.outflow.end(self.table.now.get());
+        });
     }
 
     /// So many bytes were written.
     pub(crate) fn wrote(&self, count: usize) {
-        self.writing.moved(count);
+        self.entry(|entry| entry.outflow.wrote(count));
     }
 
     /// Whether a read that ran out of time did because the peer was too slow, and had not stopped; or because there was
@@ -330,7 +353,7 @@ impl Watch {
 
     /// The same for a write.
     pub(crate) fn wrote_too_slowly(&self) -> bool {
-        self.was_broken_off() || self.rate.get() > 0 && self.writing.was_too_slow()
+        self.was_broken_off() || self.entry(|entry| entry.outflow.was_too_slow())
     }
 
     fn was_broken_off(&self) -> bool {
@@ -399,7 +422,7 @@ impl Drop for Watch {
 mod tests {
     use super::*;
     use std::io::Read;
-    use std::os::fd::AsRawFd;
+    use std::os::fd::{AsFd, AsRawFd};
     use std::os::unix::net::UnixStream;
 
     #[test]
@@ -473,12 +496,76 @@ mod tests {
         let deadlines = Rc::new(Deadlines::default());
         let watch = deadlines.watch(socket.as_raw_fd());
         watch.read_within(Ticks(1));
-        watch.write_within(Ticks(1));
+        watch.begin_write(Ticks(1));
         watch.clear_read();
         watch.clear_write();
         deadlines.sweep(1000);
         assert!(!watch.read_expired() && !watch.write_expired());
         drop(watch);
         assert!(deadlines.entries.borrow().is_empty());
+    }
+
+    /// Writes what a socket takes, and begins to wait for room.
+    fn fill(socket: &impl AsFd, watch: &Watch, limit: Ticks) {
+        while let Ok(count) = sys::send(socket.as_fd(), &[0; 4096]) {
+            watch.wrote(count);
+        }
+        watch.begin_write(limit);
+    }
+
+    /// Takes bytes of what was written, and waits until the other end knows.
+    fn take(socket: &impl AsFd, peer: &mut impl Read, bytes: usize) {
+        let before = sys::untaken(socket.as_fd()).unwrap();
+        peer.read_exact(&mut vec![0; bytes]).unwrap();
+        for _ in 0..5000 {
+            if sys::untaken(socket.as_fd()).unwrap() < before {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        panic!("{before} bytes are still held");
+    }
+
+    #[test]
+    fn a_peer_that_takes_what_the_kernel_holds_is_not_given_up_until_it_stops() {
+        let (socket, mut peer) = UnixStream::pair().unwrap();
+        let deadlines = Rc::new(Deadlines::default());
+        let watch = deadlines.watch(socket.as_raw_fd());
+        watch.set_rate(64);
+        fill(&socket, &watch, Ticks(20));
+        for now in 1..=100 {
+            if now % 10 == 0 {
+                take(&socket, &mut peer, 4096);
+            }
+            deadlines.sweep(now);
+            assert!(!watch.write_expired(), "it read all the while, until tick {now}");
+        }
+        (101..=150).for_each(|now| deadlines.sweep(now));
+        assert!(watch.write_expired());
+    }
+
+    #[test]
+    fn clients_that_read_are_broken_off_behind_those_that_do_not_however_long_they_have_been_waited_for() {
+        let deadlines = Rc::new(Deadlines::default());
+        let mut clients: Vec<_> = (0..BREAK_OFF_MIN + 1)
+            .map(|_| {
+                let (socket, peer) = UnixStream::pair().unwrap();
+                let watch = deadlines.watch(socket.as_raw_fd());
+                watch.is_of_client();
+                (socket, peer, watch)
+            })
+            .collect();
+        for (number, (socket, _, watch)) in (0..).zip(&clients) {
+            deadlines.sweep(number);
+            fill(socket, watch, Ticks(1000));
+        }
+        (20..24).for_each(|now| deadlines.sweep(now));
+        let (socket, peer, _) = &mut clients[0];
+        take(socket, peer, 60_000);
+        assert_eq!(deadlines.break_off_longest(), BREAK_OFF_MIN);
+        let over: Vec<bool> = clients.iter().map(|(_, _, watch)| watch.write_expired()).collect();
+        assert!(!over[0] && over[1..].iter().all(|over| *over), "{over:?}");
+        assert_eq!(deadlines.break_off_longest(), 1, "where there is nobody else, it goes too");
+        assert!(clients[0].2.write_expired());
     }
 }

@@ -17,6 +17,8 @@ use super::deadline::Ticks;
 #[derive(Default)]
 pub(super) struct Headway {
     bytes: Cell<u32>,
+    /// What of them was seen to leave the kernel's buffer. The room that they left is written to later.
+    seen: Cell<u32>,
     /// In ticks.
     waited: Cell<u32>,
     /// The tick at which the wait began that goes on, if one does.
@@ -29,6 +31,7 @@ impl Headway {
     /// Begins anew.
     pub(super) fn reset(&self) {
         self.bytes.set(0);
+        self.seen.set(0);
         self.waited.set(0);
         self.began.set(None);
         self.is_cut.set(false);
@@ -37,6 +40,18 @@ impl Headway {
     /// So many bytes have moved.
     pub(super) fn moved(&self, count: usize) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let seen = self.seen.get().min(count);
+        self.seen.set(self.seen.get() - seen);
+        self.add(count - seen);
+    }
+
+    /// So many bytes have left the kernel's buffer, while it is waited for room in it.
+    pub(super) fn drained(&self, count: u32) {
+        self.seen.set(self.seen.get().saturating_add(count));
+        self.add(count);
+    }
+
+    fn add(&self, count: u32) {
         self.bytes.set(self.bytes.get().saturating_add(count));
     }
 

@@ -11,6 +11,7 @@ mod frame;
 pub mod fuzz_preamble;
 mod headway;
 pub(crate) mod listener;
+mod outflow;
 pub(crate) mod parking;
 pub(crate) mod preamble;
 pub(crate) mod stream;

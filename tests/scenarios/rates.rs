@@ -624,3 +624,75 @@ fn explain_shows_what_responses_gain_and_what_requests_without_a_route_get() {
         assert_eq!(proxy.get("/%zz").status(), 429);
     });
 }
+
+#[test]
+fn one_key_leaves_places_to_others_and_where_they_are_few_who_has_gone_holds_none() {
+    on_each_driver(|driver| {
+        let text = answering(
+            "[rate.slow]\nrate = '35/s'\nburst = 1\nby = 'header:X-Key'\ndelay = '60s'",
+            "rate = 'slow'",
+        );
+        let text = format!("access-log = 'json'\n{text}");
+        let proxy = start(driver, 1, &text);
+        // A core holds 4096 back. Who is first gets half of them, and the next what is left to both.
+        let crowd = |key: &str, count: usize| -> Vec<Client> {
+            let ask = |_| {
+                let mut client = proxy.client();
+                client.send(get_with("/", &format!("X-Key: {key}\r\n")));
+                client
+            };
+            (0..count).map(ask).collect()
+        };
+        let crowds = (crowd("one", 2600), crowd("other", 1000));
+        crate::support::eventually("all have been looked at", || {
+            let (refused, delayed, _) = counts(&proxy, "slow");
+            refused + delayed >= 2600 + 1000 - 2
+        });
+        let (refused, delayed, _) = counts(&proxy, "slow");
+        assert!(refused > 0 && delayed > 2048 + 900, "{refused} {delayed}");
+        for _ in 0..3 {
+            assert_eq!(proxy.ask(get_with("/", "X-Key: good\r\n")).status(), 200);
+        }
+        // They close as browsers do. That alone says nothing, but where places are few it is enough.
+        drop(crowds);
+        let gone = || proxy.stdout().matches("\"client_closed\"").count();
+        crate::support::eventually("those above half are dropped", || gone() >= 200);
+        assert_eq!(proxy.ask(get_with("/", "X-Key: good\r\n")).status(), 200);
+    });
+}
+
+#[test]
+fn a_rate_that_only_detects_refuses_nobody_and_says_whom_it_would_have() {
+    on_each_driver(|driver| {
+        let rates = "[rate.dry]\nrate = '1/h'\nburst = 2\ndetect-only = true\nfields = 'always'\n\
+                     [rate.wet]\nrate = '1/h'\nburst = 5";
+        let text = answering(rates, "rate = ['dry', 'wet']");
+        let proxy = start(driver, 1, &format!("access-log = 'json'\n{text}"));
+        let responses: Vec<Response> = (0..7).map(|_| proxy.get("/")).collect();
+        let statuses: Vec<u16> = responses.iter().map(Response::status).collect();
+        assert_eq!(statuses, [200, 200, 200, 200, 200, 429, 429]);
+        assert_eq!(responses[0].field("RateLimit"), None, "nobody is told of it");
+        assert_eq!(counts(&proxy, "dry").0, 3, "what another rate refuses does not count");
+        proxy.logged(&["rate/dry"]);
+        crate::support::eventually("all are logged", || {
+            proxy.stdout().matches("\"rate_limited\"").count() == 2
+        });
+        assert_eq!(proxy.stdout().matches("\"rules\":\"rate/dry\"").count(), 3, "{}", proxy.stdout());
+        let said = proxy.order(&["explain", "--live", "http://a/"]).stdout;
+        assert!(said.contains("which only detects: refused"), "{said}");
+    });
+}
+
+#[test]
+fn a_rate_that_only_detects_holds_nobody_back_nor_refuses_who_has_no_key() {
+    on_each_driver(|driver| {
+        let rates = "[rate.dry]\nrate = '1/h'\nburst = 1\ndelay = '60s'\nby = 'header:X-Key'\n\
+                     without = 'refuse'\ndetect-only = true";
+        let proxy = start(driver, 1, &answering(rates, "rate = 'dry'"));
+        for _ in 0..2 {
+            assert_eq!(proxy.ask(get_with("/", "X-Key: a\r\n")).status(), 200);
+            assert_eq!(proxy.get("/").status(), 200);
+        }
+        assert_eq!(counts(&proxy, "dry").0, 3);
+    });
+}

@@ -255,3 +255,54 @@ fn hundreds_of_slow_ones_hold_nothing_for_long_and_a_good_client_is_served_all_t
         eventually("nothing is left open", || proxy.descriptors() <= rest + 4);
     });
 }
+
+#[test]
+fn a_client_far_above_the_rate_is_served_however_much_the_kernel_holds_for_it() {
+    on_each_driver(|driver| {
+        // The kernel takes megabytes of the response at once, and asks for more when a good part of them has been read:
+        // at this pace that takes longer than the limit.
+        let content = noise(16_000_000, 6);
+        for stored in [false, true] {
+            let control = if stored { "max-age=60" } else { "no-store" };
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nCache-Control: {control}\r\n\r\n",
+                content.len()
+            );
+            let origin = Origin::answering([head.as_bytes(), &content].concat());
+            let args = ["--write-timeout", "1s", "--min-rate", "4KiB", "--cache-size", "256MiB"];
+            let proxy = Proxy::with(driver, &origin, &args);
+            let mut client = proxy.client();
+            client.send(get("/"));
+            client.head();
+            let (slowly, fast) = content.split_at(1_000_000);
+            for piece in slowly.chunks(25_000) {
+                thread::sleep(ms(100));
+                assert!(client.exactly(piece.len()) == piece);
+            }
+            assert!(client.exactly(fast.len()) == fast);
+        }
+    });
+}
+
+#[test]
+fn an_upstream_that_takes_content_slowly_but_steadily_gets_all_of_it() {
+    on_each_driver(|driver| {
+        let length = 16_000_000;
+        let origin = Origin::start(move |peer| {
+            let Some(_) = peer.head() else { return };
+            for _ in 0..40 {
+                peer.sleep(ms(100));
+                assert!(peer.exactly(25_000).is_some());
+            }
+            assert!(peer.exactly(length - 1_000_000).is_some());
+            peer.send(ok("all"));
+        });
+        let proxy = Proxy::with(driver, &origin, &["--upstream-timeout", "1s"]);
+        let mut client = proxy.client();
+        let mut sender = client.sender();
+        let content = crate::support::post("/", &noise(length, 7));
+        let sending = thread::spawn(move || sender.try_send(content));
+        assert_eq!(client.response().text(), "all");
+        assert!(sending.join().unwrap());
+    });
+}
