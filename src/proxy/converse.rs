@@ -26,6 +26,7 @@ use crate::error::Reason;
 use crate::h1::amend::AsItCame;
 use crate::h1::chunked::PREFIX_BYTES_MAX;
 use crate::h1::encode::{self, RequestEdits};
+use crate::http::Method;
 use crate::http::target::OriginForm;
 use crate::limits::{HEAD_GROWTH_BYTES_MAX, TRAILER_BYTES_MAX};
 use crate::net::buffer::Class;
@@ -250,7 +251,10 @@ impl Conversation<'_> {
             conditions: caching.conditions.as_deref(),
             identity: caching.asks_for_identity,
             // With content on its way it could not be asked again.
-            whole: caching.wants_whole || !admitted.whole && coding::resumes_by_date(terms, fields),
+            whole: caching.wants_whole
+                || !admitted.whole
+                    && admitted.head.method == Method::Get
+                    && coding::resumes_by_date(terms, fields),
         };
         let mut scratch = core.scratch.borrow_mut();
         scratch.clear();

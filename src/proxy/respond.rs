@@ -157,10 +157,14 @@ impl Respond<'_> {
         }
     }
 
-    /// Whether the request has to go out again, for the whole: see [`coding::needs_whole`].
+    /// Whether the request has to go out again, for the whole: see [`coding::needs_whole`]. Parts are for GET alone, and
+    /// whatever else was answered with one has been done: it must not be done twice.
     fn asks_for_whole(&mut self, head: &ResponseHead, bytes: &[u8]) -> bool {
         let is_at_hand = self.progress.uploaded.get() && !self.progress.uploading.get();
-        let may_ask = is_at_hand && self.client.is_some() && !self.caching.wants_whole;
+        let may_ask = self.asked.method == Method::Get
+            && is_at_hand
+            && self.client.is_some()
+            && !self.caching.wants_whole;
         let fields = Fields::new(bytes, &self.lines);
         let asks = may_ask && coding::needs_whole(self.terms, self.request, head.status, fields);
         self.caching.wants_whole |= asks;

@@ -441,3 +441,39 @@ fn explain_says_what_would_become_of_a_request() {
     let takes_not = explain("br");
     assert!(takes_not.contains("the client takes none of the codings"), "{takes_not}");
 }
+
+#[test]
+fn short_content_goes_out_as_it_is_however_it_is_framed() {
+    on_each_driver(|driver| {
+        let origin = Origin::replying(|request| {
+            let length: usize = request.target()[1..].parse().unwrap();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\n{HTML}ETag: \"a\"\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n"
+            );
+            [head.as_bytes(), &chunk(&words(length)), b"0\r\n\r\n"].concat()
+        });
+        for args in [&["--no-cache"][..], &[]] {
+            let text = route(&origin, "compress = true");
+            let proxy = Setup::new(driver).args(args).file(&text).start();
+            for _ in 0..2 {
+                for (length, coding, tag, vary) in [
+                    (1, "", "\"a\"", None),
+                    (511, "", "\"a\"", None),
+                    (512, "gzip", "W/\"a\"", Some("Accept-Encoding")),
+                ] {
+                    let response = proxy.ask(taking(&format!("/{length}"), "gzip"));
+                    assert_eq!(
+                        (response.coding(), response.field("ETag")),
+                        (coding, Some(tag)),
+                        "{length} {args:?}"
+                    );
+                    assert_eq!(response.field("Vary"), vary);
+                    assert_same(&response.plain(), &words(length));
+                    if coding.is_empty() {
+                        assert_eq!(response.field("Content-Length"), Some(&*length.to_string()));
+                    }
+                }
+            }
+        }
+    });
+}

@@ -162,3 +162,37 @@ fn what_is_resumed_by_a_date_is_resumed_where_its_form_cannot_have_changed() {
         }
     });
 }
+
+#[test]
+fn what_is_not_safe_goes_out_once_whatever_it_is_answered_with() {
+    on_each_driver(|driver| {
+        for args in CACHES {
+            let origin = of_parts();
+            for lines in ["compress = true", "compress = true\nbuffer-request = true", "decompress = true"] {
+                let proxy = start(driver, args, &origin, lines);
+                for method in ["POST", "PUT", "PATCH", "DELETE", "PROPFIND", "OPTIONS"] {
+                    for content in ["", "pay=1", &"pay".repeat(40_000)] {
+                        let before = origin.requests().len();
+                        let mut client = proxy.client();
+                        client.send(format!(
+                            "{method} /text/html?br HTTP/1.1\r\nHost: example.com\r\nAccept-Encoding: gzip\r\n{REST}\
+                             Content-Length: {}\r\n\r\n",
+                            content.len()
+                        ));
+                        client.send(content);
+                        let response = client.response();
+                        // What the origin makes of the range is its own affair.
+                        assert_eq!(
+                            (response.status(), response.body().len()),
+                            (206, 100),
+                            "{method} {lines}"
+                        );
+                        let sent = origin.requests().split_off(before);
+                        assert_eq!(sent.len(), 1, "{method} {lines} {args:?}");
+                        assert!(sent[0].head.fields.has("Range") && sent[0].head.fields.has("If-Range"));
+                    }
+                }
+            }
+        }
+    });
+}

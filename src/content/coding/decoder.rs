@@ -3,7 +3,11 @@
 //!
 //! What is not exactly one coded content is malformed: one that ends too early, and one with something else behind it.
 //! `gzip` and `zstd` may come in several members or frames, as their definitions say; nothing at all stands for no
-//! content.
+//! content. Behind `gzip` there may be zeros, as whoever pads to whole blocks leaves them, and every other reader
+//! ignores them.
+//!
+//! What comes out never lies in memory as a whole, so that content that explodes costs whoever reads it, and the time
+//! of a core in turns with everybody else. The bound on it is wide: repetitive content is honest far more often.
 
 use brotli::enc::StandardAlloc;
 use brotli::{BrotliDecompressStream, BrotliResult, BrotliState};
@@ -11,18 +15,20 @@ use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{self, DParameter, InBuffer, Operation, OutBuffer};
 
 use super::encoder::Unable;
+use super::front::{Front, Said, WINDOW_BITS_MAX};
 use crate::http::coding::Coding;
 
-/// The largest window of `zstd`, as a power of two: 8 MiB, as RFC 9659 has it. That of `br` is at most 16 MiB by
-/// definition, and large windows are refused.
-const WINDOW_BITS_MAX: u32 = 23;
-
 /// Up to this much, content may grow as it likes.
-const FREE_BYTES: u64 = 1 << 20;
+pub const FREE_BYTES: u64 = 16 << 20;
 
 /// Beyond, it must not grow to more than so many times what came in. What `gzip` can make of it lies below: it reaches
-/// 1032.
-pub const EXPANSION_MAX: u64 = 1100;
+/// 1032. A text that repeats itself reaches some 8,000 in `zstd` and more in `br`, and nothing but zeros 32,000.
+pub const fn expansion_max(coding: Coding) -> u64 {
+    match coding {
+        Coding::Gzip => 1100,
+        Coding::Brotli | Coding::Zstd => 10_000,
+    }
+}
 
 /// What is wrong with coded content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +37,7 @@ pub enum BadCoding {
     Malformed,
     /// It ends too early.
     Truncated,
-    /// It explodes: see [`EXPANSION_MAX`].
+    /// It explodes: see [`expansion_max`].
     Explodes,
 }
 
@@ -44,6 +50,8 @@ pub struct Step {
     pub produced: usize,
     /// Whether all of the input was taken, and all that comes of it written; otherwise there has to be more room.
     pub done: bool,
+    /// What follows takes so much memory in all, which is more than it may: see [`Decoder::allow`].
+    pub needs: Option<usize>,
 }
 
 /// See the module.
@@ -55,6 +63,12 @@ pub struct Decoder {
     at_end: bool,
     /// All that comes of it has been written.
     is_drained: bool,
+    /// What is behind it is padding, and nothing else may come any more.
+    is_padded: bool,
+    /// The first bytes, as long as they do not say what the content takes.
+    front: Option<Front>,
+    /// Bytes of memory that it may take.
+    allowed: usize,
 }
 
 type BrotliReading = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
@@ -69,11 +83,19 @@ enum Kind {
 type Moved = (usize, usize, bool);
 
 impl Decoder {
-    /// For content in that coding.
+    /// For content in that coding, whatever memory that takes.
     ///
     /// # Errors
     /// The library refuses.
     pub fn new(coding: Coding) -> Result<Decoder, Unable> {
+        Decoder::within(coding, usize::MAX)
+    }
+
+    /// The same with so much memory, for now.
+    ///
+    /// # Errors
+    /// The library refuses.
+    pub fn within(coding: Coding, allowed: usize) -> Result<Decoder, Unable> {
         let kind = match coding {
             Coding::Gzip => Kind::Gzip(Decompress::new_gzip(15)),
             Coding::Brotli => {
@@ -86,46 +108,85 @@ impl Decoder {
                 Kind::Zstd(state)
             }
         };
-        Ok(Decoder { kind, consumed: 0, produced: 0, at_end: true, is_drained: true })
+        let front = Some(Front::default());
+        let (at_end, is_drained, is_padded) = (true, true, false);
+        Ok(Decoder { kind, consumed: 0, produced: 0, at_end, is_drained, is_padded, front, allowed })
     }
 
-    /// Bytes of memory that a stream takes at most, about. What begins the content says more about `br`: its window.
-    pub fn cost(coding: Coding, content: &[u8]) -> usize {
+    /// Bytes of memory that a stream takes before anything is known of its content, about.
+    pub const fn cost(coding: Coding) -> usize {
         match coding {
             Coding::Gzip => 48 * 1024,
-            Coding::Brotli => (1 << 20) + (1 << brotli_window_bits(content)),
-            Coding::Zstd => 9 << 20,
+            Coding::Brotli => 1 << 20,
+            Coding::Zstd => 192 * 1024,
         }
     }
 
-    /// Takes some of the input, and writes what comes of it.
+    /// Lets it take so much memory.
+    pub fn allow(&mut self, bytes: usize) {
+        self.allowed = bytes;
+    }
+
+    /// Whether enough has come to know what it takes, and that it is in this coding.
+    pub fn is_known(&self) -> bool {
+        self.front.is_none()
+    }
+
+    fn coding(&self) -> Coding {
+        match self.kind {
+            Kind::Gzip(_) => Coding::Gzip,
+            Kind::Brotli(_) => Coding::Brotli,
+            Kind::Zstd(_) => Coding::Zstd,
+        }
+    }
+
+    /// Takes some of the input, and writes what comes of it. Before it takes more memory than it may, it stops and says
+    /// so.
     ///
     /// # Errors
     /// The content is bad; what was written before stands.
     pub fn step(&mut self, input: &[u8], out: &mut [u8]) -> Result<Step, BadCoding> {
         if input.is_empty() && self.is_drained {
             // Asked for nothing more than a few times in a row, zstd takes it for a mistake.
-            return Ok(Step { consumed: 0, produced: 0, done: true });
+            return Ok(Step { consumed: 0, produced: 0, done: true, needs: None });
         }
-        let (mut consumed, mut produced) = (0, 0);
+        let (mut consumed, mut produced, coding) = (0, 0, self.coding());
         loop {
             let (from, to) = (&input[consumed..], &mut out[produced..]);
             if from.is_empty() && self.at_end {
                 break;
             }
             if self.at_end && self.consumed > 0 {
-                self.begin_again(from)?;
+                let padding = self.begin_again(from)?;
+                if padding > 0 {
+                    consumed += padding;
+                    self.consumed += padding as u64;
+                    continue;
+                }
+            }
+            if let Some(front) = &self.front
+                && let Said::Takes(bytes) = front.says(coding, from)?
+            {
+                let needs = Decoder::cost(coding).saturating_add(bytes);
+                if needs > self.allowed {
+                    return Ok(Step { consumed, produced, done: false, needs: Some(needs) });
+                }
+                self.front = None;
             }
             let (took, wrote, ends) = match &mut self.kind {
                 Kind::Gzip(state) => gzip(state, from, to)?,
                 Kind::Brotli(state) => brotli(state, from, to)?,
                 Kind::Zstd(state) => zstd(state, from, to)?,
             };
+            if let Some(front) = &mut self.front {
+                front.add(&from[..took]);
+            }
             self.at_end = ends;
             (consumed, produced) = (consumed + took, produced + wrote);
             self.consumed += took as u64;
             self.produced += wrote as u64;
-            if self.produced.saturating_sub(FREE_BYTES) > self.consumed.saturating_mul(EXPANSION_MAX) {
+            if self.produced.saturating_sub(FREE_BYTES) > self.consumed.saturating_mul(expansion_max(coding))
+            {
                 return Err(BadCoding::Explodes);
             }
             if took == 0 && wrote == 0 || produced == out.len() {
@@ -138,18 +199,25 @@ impl Decoder {
             return Err(BadCoding::Malformed);
         }
         self.is_drained = room && consumed == input.len();
-        Ok(Step { consumed, produced, done: self.is_drained })
+        Ok(Step { consumed, produced, done: self.is_drained, needs: None })
     }
 
-    /// Another member follows one that has ended.
-    fn begin_again(&mut self, next: &[u8]) -> Result<(), BadCoding> {
+    /// Another member follows one that has ended, or so many bytes of padding.
+    fn begin_again(&mut self, next: &[u8]) -> Result<usize, BadCoding> {
         match &mut self.kind {
-            Kind::Gzip(state) if next[0] == 0x1f => {
+            Kind::Gzip(state) if next[0] == 0x1f && !self.is_padded => {
                 *state = Decompress::new_gzip(15);
-                Ok(())
+                Ok(0)
             }
-            // The library goes on by itself, and sees to it that it is a frame.
-            Kind::Zstd(_) => Ok(()),
+            Kind::Gzip(_) if next[0] == 0 => {
+                self.is_padded = true;
+                Ok(next.iter().take_while(|&&byte| byte == 0).count())
+            }
+            // The library goes on by itself; the next frame may take more.
+            Kind::Zstd(_) => {
+                self.front = Some(Front::default());
+                Ok(0)
+            }
             Kind::Gzip(_) | Kind::Brotli(_) => Err(BadCoding::Malformed),
         }
     }
@@ -160,19 +228,6 @@ impl Decoder {
     /// The content is not whole.
     pub fn end(&self) -> Result<(), BadCoding> {
         if self.at_end { Ok(()) } else { Err(BadCoding::Truncated) }
-    }
-}
-
-/// The window that a stream of `br` announces, as a power of two (RFC 7932, section 9.1).
-fn brotli_window_bits(content: &[u8]) -> u8 {
-    let Some(&first) = content.first() else { return 24 };
-    match (first & 1, first >> 1 & 7, first >> 4 & 7) {
-        (0, _, _) => 16,
-        (_, 0, 0) => 17,
-        // A large window, which is refused.
-        (_, 0, 1) => 10,
-        (_, 0, bits) => 8 + bits,
-        (_, bits, _) => 17 + bits,
     }
 }
 

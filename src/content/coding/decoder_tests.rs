@@ -67,14 +67,35 @@ fn nothing_may_come_as_often_as_it_likes() {
 #[test]
 fn something_else_behind_the_content_is_malformed() {
     for coding in Coding::ALL {
-        for behind in [&b"x"[..], b"\0\0\0\0\0\0\0\0", b"\x1f\x8c\x08\0\0\0\0\0\0\0", b"HTTP/1.1 200 OK\r\n"]
-        {
+        let zeros_and_more = [coded(Coding::Gzip, b"one"), vec![0; 9], coded(Coding::Gzip, b"two")].concat();
+        for behind in [
+            &b"x"[..],
+            b"\x1f\x8c\x08\0\0\0\0\0\0\0",
+            b"HTTP/1.1 200 OK\r\n",
+            b"\0\0\0\0\0\0\0\0x",
+            &zeros_and_more,
+        ] {
             for piece in [1, 4096] {
                 let bytes = [&coded(coding, b"all"), behind].concat();
                 assert_eq!(decoded(coding, &bytes, piece, 64), Err(BadCoding::Malformed), "{coding:?}");
             }
         }
     }
+}
+
+#[test]
+fn zeros_behind_gzip_are_padding_and_behind_others_malformed() {
+    for (coding, want) in [
+        (Coding::Gzip, Ok(b"all".to_vec())),
+        (Coding::Brotli, Err(BadCoding::Malformed)),
+        (Coding::Zstd, Err(BadCoding::Malformed)),
+    ] {
+        for (count, piece) in [(4, 1), (512, 1), (512, 4096), (100_000, 999)] {
+            let bytes = [coded(coding, b"all"), vec![0; count]].concat();
+            assert_eq!(decoded(coding, &bytes, piece, 64), want, "{coding:?} {count}");
+        }
+    }
+    assert_eq!(decoded(Coding::Gzip, &[0; 20], 4096, 64), Err(BadCoding::Malformed), "padding of nothing");
 }
 
 #[test]
@@ -97,39 +118,93 @@ fn a_wrong_sum_is_malformed() {
     assert_eq!(decoded(Coding::Gzip, &bytes, 4096, 64), Err(BadCoding::Malformed));
 }
 
-#[test]
-fn what_explodes_is_cut() {
-    let zeros = vec![0; 6 << 20];
-    for coding in [Coding::Brotli, Coding::Zstd] {
-        let mut encoder = Encoder::new(coding, Effort { level: 3, window_bits: 18 }).unwrap();
-        let bomb = encoded(&mut encoder, &[(&zeros, Flow::Finish)], 65536);
-        assert!(bomb.len() < 4096);
-        assert_eq!(decoded(coding, &bomb, 4096, 65536), Err(BadCoding::Explodes), "{coding:?}");
+/// A frame of `zstd` with so many blocks of 128 KiB that repeat a byte.
+fn frame_of_zeros(blocks: u32) -> Vec<u8> {
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x38];
+    for left in (0..blocks).rev() {
+        let head = (128 << 10) << 3 | 1 << 1 | u32::from(left == 0);
+        frame.extend(&head.to_le_bytes()[..3]);
+        frame.push(0);
     }
-    // What `gzip` makes of it at best is no attack.
-    let mut encoder = Encoder::new(Coding::Gzip, Effort { level: 9, window_bits: 15 }).unwrap();
-    let least = encoded(&mut encoder, &[(&zeros, Flow::Finish)], 65536);
-    assert!(zeros.len() / least.len() > 1000);
-    assert!(decoded(Coding::Gzip, &least, 4096, 65536).as_ref() == Ok(&zeros));
-    let mebibyte = &zeros[..1 << 20];
-    assert_eq!(decoded(Coding::Zstd, &coded(Coding::Zstd, mebibyte), 4096, 65536).as_deref(), Ok(mebibyte));
+    frame
 }
 
 #[test]
-fn what_is_said_of_a_window_of_br_is_what_the_stream_has() {
-    for window_bits in [10, 11, 15, 16, 17, 18, 21, 24] {
-        // At this level the window is the one that was asked for.
-        let mut encoder = Encoder::new(Coding::Brotli, Effort { level: 7, window_bits }).unwrap();
-        let coded = encoded(&mut encoder, &[(&[b'x'; 100], Flow::Finish)], 4096);
-        assert_eq!(brotli_window_bits(&coded), window_bits.max(17), "{coded:?}");
-    }
-    // The table of RFC 7932, section 9.1.
-    for (first, bits) in
-        [(0b0, 16), (0b1, 17), (0b11, 18), (0b1111, 24), (0b10_0001, 10), (0b11_0001, 11), (0b111_0001, 15)]
+fn what_explodes_is_cut() {
+    let zeros = vec![0; 1 << 20];
+    let mut encoder = Encoder::new(Coding::Brotli, Effort { level: 3, window_bits: 18 }).unwrap();
+    let mut pieces = vec![(&zeros[..], Flow::More); 48];
+    pieces.push((b"", Flow::Finish));
+    let bomb = encoded(&mut encoder, &pieces, 65536);
+    assert!(bomb.len() < 3000, "{}", bomb.len());
+    assert_eq!(decoded(Coding::Brotli, &bomb, 4096, 65536), Err(BadCoding::Explodes));
+    assert_eq!(decoded(Coding::Zstd, &frame_of_zeros(400), 4096, 65536), Err(BadCoding::Explodes));
+    let some = decoded(Coding::Zstd, &frame_of_zeros(120), 4096, 65536).unwrap();
+    assert_eq!(some.len(), 15 << 20, "little enough to be let through");
+    // What `gzip` makes of it at best is no attack.
+    let mut encoder = Encoder::new(Coding::Gzip, Effort { level: 9, window_bits: 15 }).unwrap();
+    let least = encoded(&mut encoder, &pieces[42..], 65536);
+    assert!((6 << 20) / least.len() > 1000);
+    assert_eq!(decoded(Coding::Gzip, &least, 4096, 65536).map(|out| out.len()), Ok(6 << 20));
+}
+
+#[test]
+fn honest_text_that_repeats_itself_is_let_through() {
+    let text: Vec<u8> = (0..4000_u32).map(|number| b' ' + (number * number % 91) as u8).collect();
+    let piece = text.repeat(250);
+    let mut pieces = vec![(&piece[..], Flow::More); 8];
+    pieces.push((b"", Flow::Finish));
+    for (coding, window_bits, times) in
+        [(Coding::Brotli, 22, 1000), (Coding::Zstd, 21, 3000), (Coding::Gzip, 15, 100)]
     {
-        assert_eq!(brotli_window_bits(&[first]), bits);
+        let mut encoder = Encoder::new(coding, Effort { level: 5, window_bits }).unwrap();
+        let short = encoded(&mut encoder, &pieces, 65536);
+        assert!(short.len() < (8 << 20) / times, "{coding:?} {}", short.len());
+        let back = decoded(coding, &short, 4096, 65536).unwrap();
+        assert!(back.len() == 8_000_000 && back.chunks(4000).all(|chunk| chunk == text), "{coding:?}");
     }
-    assert_eq!(brotli_window_bits(b""), 24);
+}
+
+#[test]
+fn memory_is_asked_for_before_it_is_taken_and_again_for_a_frame_that_takes_more() {
+    let window = |bits: u8| Effort { level: 3, window_bits: bits };
+    let text = b"some text ".repeat(40_000);
+    let of = |coding, bits| {
+        encoded(
+            &mut Encoder::new(coding, window(bits)).unwrap(),
+            &[(&text, Flow::More), (b"", Flow::Finish)],
+            4096,
+        )
+    };
+    let zstd = [of(Coding::Zstd, 17), of(Coding::Zstd, 20), of(Coding::Zstd, 18)].concat();
+    for (coding, bytes, asks, most) in [
+        (Coding::Gzip, of(Coding::Gzip, 15), 0, 0),
+        (Coding::Brotli, of(Coding::Brotli, 18), 1, 1 << 18),
+        (Coding::Zstd, zstd, 2, (1 << 20) + (400 << 10)),
+    ] {
+        for piece in [1, 7, 4096] {
+            let base = Decoder::cost(coding);
+            let (mut decoder, mut allowed, mut asked) = (Decoder::within(coding, base).unwrap(), base, 0);
+            let (mut made, mut out) = (0, [0; 4096]);
+            for mut piece in bytes.chunks(piece) {
+                loop {
+                    let step = decoder.step(piece, &mut out).unwrap();
+                    made += step.produced;
+                    piece = &piece[step.consumed..];
+                    if let Some(needs) = step.needs {
+                        assert!(needs > allowed && !step.done);
+                        (allowed, asked) = (needs, asked + 1);
+                        decoder.allow(needs);
+                    }
+                    if step.done {
+                        break;
+                    }
+                }
+            }
+            assert_eq!((asked, decoder.end()), (asks, Ok(())), "{coding:?}");
+            assert!(allowed <= base + most && made % text.len() == 0, "{coding:?} {allowed}");
+        }
+    }
 }
 
 #[test]

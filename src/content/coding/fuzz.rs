@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use libdeflater::Decompressor;
 
 use super::accept::Accepts;
-use super::decoder::{BadCoding, Decoder, EXPANSION_MAX};
+use super::decoder::{BadCoding, Decoder, FREE_BYTES, expansion_max};
 use super::encoder::{Effort, Encoder, Flow};
 use super::facts::{Encoded, Facts};
 use super::head::{Form, GROWTH_MAX, rewrite};
@@ -190,7 +190,7 @@ fn decoded(coding: Coding, content: &[u8], piece: usize, window: usize) -> Resul
             assert!(step.produced > 0, "it does not get on");
         }
     }
-    let most = (2 << 20) + content.len() as u64 * EXPANSION_MAX;
+    let most = FREE_BYTES + (1 << 20) + content.len() as u64 * expansion_max(coding);
     assert!(out.len() as u64 <= most);
     decoder.end()?;
     Ok(out)

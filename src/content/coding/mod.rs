@@ -6,6 +6,7 @@
 //!   decide    what becomes of it: one of four ways
 //!   head      the head that says so
 //!   encoder, decoder    the content, piece by piece, in bounded memory
+//!   front     what the first bytes of coded content say of that
 //!   whole     short content, at once
 //! ```
 //!
@@ -15,6 +16,7 @@ pub mod accept;
 pub mod decoder;
 pub mod encoder;
 pub mod facts;
+mod front;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod head;

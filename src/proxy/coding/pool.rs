@@ -56,8 +56,8 @@ pub(super) enum Transform {
     /// It is compressed, by a stream that is made when it is needed.
     Later(Coding, Effort),
     Encode(Encoder),
-    /// It is taken apart, by a stream that is made when the first bytes say what it takes.
-    Undecided(Coding),
+    /// It is taken apart, by a stream that is made when it is needed.
+    Apart(Coding),
     Decode(Box<Decoder>),
 }
 
@@ -80,22 +80,25 @@ impl Coders {
     pub(in crate::proxy) fn take(self: &Rc<Coders>, way: Way, effort: Effort) -> Option<Coder> {
         let mut coder = self.reserve(way, effort, true)?;
         if let Way::Encode(_) = way {
-            coder.begin(b"").ok()?;
+            coder.begin().ok()?;
         }
         Some(coder)
     }
 
     /// The same of content of known length or not. What it needs is only made once there is some content.
-    pub(super) fn reserve(self: &Rc<Coders>, way: Way, effort: Effort, ends: bool) -> Option<Coder> {
+    pub(in crate::proxy) fn reserve(
+        self: &Rc<Coders>,
+        way: Way,
+        effort: Effort,
+        ends: bool,
+    ) -> Option<Coder> {
         let (transform, cost, share) = match way {
             Way::Encode(coding) => {
                 let share = if ends { Share::Ending } else { Share::Endless };
                 (Transform::Later(coding, effort.of(coding)), Encoder::cost(coding, effort), share)
             }
-            // What a stream of that coding takes at least.
-            Way::Decode(coding) => {
-                (Transform::Undecided(coding), Decoder::cost(coding, &[0]), Share::Decoding)
-            }
+            // What a stream of that coding takes at least: the content says how much more.
+            Way::Decode(coding) => (Transform::Apart(coding), Decoder::cost(coding), Share::Decoding),
             Way::AsItCame | Way::Varied => return None,
         };
         self.hold(share, cost).then(|| Coder { transform: Some(transform), cost, share, pool: self.clone() })
@@ -175,26 +178,43 @@ impl Coders {
 }
 
 impl Coder {
-    /// Makes what is not made yet, for content that begins like that.
+    /// Makes what is not made yet.
     ///
     /// # Errors
     /// There is no memory.
-    pub(super) fn begin(&mut self, content: &[u8]) -> Result<&mut Transform, Unable> {
+    pub(super) fn begin(&mut self) -> Result<&mut Transform, Unable> {
         let transform = match self.transform.take().ok_or(Unable)? {
             Transform::Later(coding, effort) => {
                 Transform::Encode(self.pool.encoder(coding, effort).ok_or(Unable)?)
             }
-            Transform::Undecided(coding) => {
-                let cost = Decoder::cost(coding, content);
-                if !self.pool.hold(self.share, cost.saturating_sub(self.cost)) {
-                    return Err(Unable);
-                }
-                self.cost = self.cost.max(cost);
-                Transform::Decode(Box::new(Decoder::new(coding)?))
-            }
+            Transform::Apart(coding) => Transform::Decode(Box::new(Decoder::within(coding, self.cost)?)),
             made => made,
         };
         Ok(self.transform.insert(transform))
+    }
+
+    /// Has it take so much memory in all, for content that asks for it.
+    ///
+    /// # Errors
+    /// There is not that much.
+    pub(super) fn grow(&mut self, cost: usize) -> Result<(), Unable> {
+        if !self.pool.hold(self.share, cost.saturating_sub(self.cost)) {
+            return Err(Unable);
+        }
+        self.cost = self.cost.max(cost);
+        if let Some(Transform::Decode(decoder)) = &mut self.transform {
+            decoder.allow(self.cost);
+        }
+        Ok(())
+    }
+
+    /// Whether enough of the content has come to know what it takes to take it apart.
+    pub(super) fn is_known(&self) -> bool {
+        match &self.transform {
+            Some(Transform::Decode(decoder)) => decoder.is_known(),
+            Some(Transform::Apart(_)) => false,
+            Some(Transform::Later(..) | Transform::Encode(_)) | None => true,
+        }
     }
 
     /// Compresses short content at once, if nothing has gone through the stream before: see [`Coders::make_whole`].
@@ -292,19 +312,37 @@ mod tests {
 
     #[test]
     fn taking_apart_costs_what_the_content_announces() {
-        let coders: Rc<Coders> = Rc::default();
-        let begin = |first: u8| {
-            std::iter::from_fn(|| {
-                let mut coder = coders.reserve(Way::Decode(Coding::Brotli), EFFORT, true)?;
-                coder.begin(&[first]).is_ok().then_some(coder)
-            })
-            .collect::<Vec<_>>()
-            .len()
+        use crate::content::coding::encoder::Flow;
+        use crate::error::Reason;
+        use crate::net::BufferPool;
+        use crate::proxy::coding::Stream;
+
+        let (coders, pool): (Rc<Coders>, _) = (Rc::default(), BufferPool::new());
+        let begin = |coding, first: &[u8]| {
+            let mut streams = Vec::new();
+            while let Some(coder) = coders.reserve(Way::Decode(coding), EFFORT, true) {
+                let mut stream = Stream::new(coder);
+                match stream.step(&pool, &mut &first[..], Flow::More) {
+                    Ok(_) => streams.push(stream),
+                    Err(reason) => {
+                        assert_eq!(reason, Reason::Overloaded);
+                        break;
+                    }
+                }
+            }
+            streams.len()
         };
         // 16 MiB, 64 KiB, 1 KiB.
-        assert_eq!(begin(0b1111), DECODING_BYTES_MAX / (17 << 20));
-        assert!(begin(0b0) > 80);
-        assert!(begin(0b010_0001) > 80);
+        assert_eq!(begin(Coding::Brotli, &[0b1111]), DECODING_BYTES_MAX / (17 << 20));
+        assert!(begin(Coding::Brotli, &[0b0]) > 80);
+        assert!(begin(Coding::Brotli, &[0b010_0001]) > 80);
+        let frame = |window| [0x28, 0xb5, 0x2f, 0xfd, 0x00, window];
+        // 8 MiB, 1 MiB, 64 KiB, and what is not known yet.
+        assert!((10..=11).contains(&begin(Coding::Zstd, &frame(0x68))));
+        assert!(begin(Coding::Zstd, &frame(0x50)) > 60);
+        assert!(begin(Coding::Zstd, &frame(0x30)) > 200);
+        assert!(begin(Coding::Zstd, &frame(0x68)[..5]) > 500);
+        assert!(begin(Coding::Brotli, b"") > 90);
         assert_eq!(held(&coders), 0);
     }
 

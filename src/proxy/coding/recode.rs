@@ -84,10 +84,6 @@ impl Respond<'_> {
         let Came { head, head_length, window, length, persists } = came;
         let mut content = self.content(length);
         let mut stream = Stream::new(coder);
-        match self.way {
-            Way::Decode(_) => self.core.counters.decompressed.increment(),
-            _ => self.core.counters.compressed.increment(),
-        }
         // The head stays where it is until it is clear what is to be said.
         let came = &window.bytes()[head_length..];
         let mut first = self.core.buffers.take(Class::fitting(came.len().max(gathered(&stream, length))));
@@ -99,17 +95,19 @@ impl Respond<'_> {
         if gathered(&stream, length) > 0 {
             self.gather(&mut first, &mut content).await?;
         }
-        let mut rest = first.bytes();
-        // Until its first bytes are known to be good, an answer of our own is still possible.
-        let turn = if content.done && stream.make_whole(&self.core.buffers, rest) {
-            Turn::Done
-        } else {
-            stream.prepare(rest)?;
-            stream.step(&self.core.buffers, &mut rest, flow(&content, true))?
+        let is_short = self.is_too_short(&first, &content);
+        let turn = match is_short {
+            true => Turn::Done,
+            false => self.begin(&mut stream, &mut first, &mut content).await?,
         };
+        match self.way {
+            _ if is_short => self.way = Way::AsItCame,
+            Way::Decode(_) => self.core.counters.decompressed.increment(),
+            _ => self.core.counters.compressed.increment(),
+        }
         if turn == Turn::Done && content.done {
-            let length = stream.waiting() as u64;
-            content.outgoing = Outgoing { body: ResponseBody::Known(length), encoder: Encoder::Plain };
+            let length = if is_short { first.len() } else { stream.waiting() };
+            content.outgoing = Outgoing { body: ResponseBody::Known(length as u64), encoder: Encoder::Plain };
         }
         let keep_alive = self.asked.keep_alive
             && content.outgoing.body != ResponseBody::UntilClose
@@ -121,6 +119,10 @@ impl Respond<'_> {
         self.record.status = head.status;
         self.core.give_back_lines(std::mem::take(&mut self.lines));
         let mut ready = stream.take(&self.core.buffers, content.outgoing.encoder);
+        if is_short {
+            self.record.bytes += first.len() as u64;
+            std::mem::swap(&mut ready, &mut first);
+        }
         if !ready.prepend(&self.core.scratch.borrow()) {
             let head = self.encoded();
             self.send(head, &content).await?;
@@ -129,8 +131,6 @@ impl Respond<'_> {
             ready = self.send(ready, &content).await?;
             self.record.bytes += stream.count(&self.core.counters);
             stream.give_back(ready);
-            let rest = rest.len();
-            first.consume(first.len() - rest);
             ready = self.recode_rest(&mut stream, first, turn, &mut content).await?;
         }
         let fits = ready.append(content.outgoing.encoder.end());
@@ -138,6 +138,66 @@ impl Respond<'_> {
         self.record.bytes += stream.count(&self.core.counters);
         let reusable = persists && !content.overrun && self.progress.uploaded.get();
         Ok(Responded { last: ready, after: After::Complete { reusable, keep_alive, ahead: None } })
+    }
+
+    /// Whether all of the content is there, and shorter than what is compressed: it goes out as if its length had been
+    /// said at once, so that this does not depend on how it was framed. What is followed by trailers never says it.
+    fn is_too_short(&self, content: &Buffer, state: &Content) -> bool {
+        let least = self.terms.coding().map_or(0, |rules| rules.wanted().bytes_min.max(1));
+        matches!(self.way, Way::Encode(_))
+            && state.done
+            && state.decoder.trailers().is_none()
+            && (content.len() as u64) < least
+    }
+
+    /// Has the stream take what came first, of which the rest stays. Until that is known to be good, and what it takes
+    /// to take it apart is there, an answer of our own is still possible: so far content that is taken apart is waited
+    /// for. What is compressed is not, for its head may be all that its client waits for.
+    async fn begin(
+        &mut self,
+        stream: &mut Stream,
+        first: &mut Buffer,
+        content: &mut Content,
+    ) -> Result<Turn, ResponseFault> {
+        loop {
+            let mut rest = first.bytes();
+            if content.done && stream.make_whole(&self.core.buffers, rest) {
+                return Ok(Turn::Done);
+            }
+            let turn = stream.step(&self.core.buffers, &mut rest, flow(content, true))?;
+            let taken = first.len() - rest.len();
+            first.consume(taken);
+            if content.done || stream.is_known() || turn != Turn::Done {
+                return Ok(turn);
+            }
+            let class = next_class(Class::Small.room() / 2, content.decoder.remaining());
+            let (result, window) = self.upstream.read_late(|| self.core.buffers.take(class)).await;
+            *first = window;
+            self.came(result, first, content)?;
+        }
+    }
+
+    /// Takes in what a read came to, and says how many bytes that is.
+    fn came(
+        &self,
+        result: Result<usize, Broken>,
+        window: &mut Buffer,
+        content: &mut Content,
+    ) -> Result<usize, ResponseFault> {
+        match result {
+            Ok(count) => {
+                decode(window, 0, content)?;
+                Ok(count)
+            }
+            Err(Broken::Closed) if content.decoder.may_end_here() && !self.upstream.watch.write_expired() => {
+                window.clear();
+                content.done = true;
+                Ok(0)
+            }
+            Err(_) if self.upstream.watch.write_expired() => Err(content.fault(Reason::UpstreamWriteTimeout)),
+            Err(Broken::TimedOut) => Err(content.fault(Reason::UpstreamReadTimeout)),
+            Err(_) => Err(content.fault(Reason::UpstreamTruncated)),
+        }
     }
 
     fn content(&self, length: BodyLength) -> Content {
@@ -213,27 +273,11 @@ impl Respond<'_> {
                 }
             };
             window = back;
-            match result {
-                Ok(count) => {
-                    last = count;
-                    let is_full = window.spare() == 0;
-                    decode(&mut window, 0, content)?;
-                    if is_full && !content.done {
-                        // Whether more is there decides whether what came may wait for it.
-                        ahead = self.look(next_class(last, content.decoder.remaining()));
-                    }
-                }
-                Err(Broken::Closed)
-                    if content.decoder.may_end_here() && !self.upstream.watch.write_expired() =>
-                {
-                    window.clear();
-                    content.done = true;
-                }
-                Err(_) if self.upstream.watch.write_expired() => {
-                    return Err(content.fault(Reason::UpstreamWriteTimeout));
-                }
-                Err(Broken::TimedOut) => return Err(content.fault(Reason::UpstreamReadTimeout)),
-                Err(_) => return Err(content.fault(Reason::UpstreamTruncated)),
+            let is_full = result.is_ok() && window.spare() == 0;
+            last = self.came(result, &mut window, content)?;
+            if is_full && !content.done {
+                // Whether more is there decides whether what came may wait for it.
+                ahead = self.look(next_class(last, content.decoder.remaining()));
             }
         }
     }

@@ -73,12 +73,10 @@ impl Stream {
         made.is_some()
     }
 
-    /// Sees to it that there is memory for content that begins like that, before anything is said of it.
-    ///
-    /// # Errors
-    /// There is none.
-    pub(in crate::proxy) fn prepare(&mut self, content: &[u8]) -> Result<(), Reason> {
-        self.coder.begin(content).map(|_| ()).map_err(|_| Reason::Overloaded)
+    /// Whether enough of the content has come to know what it takes to take it apart. Until then nothing should be said
+    /// of it.
+    pub(in crate::proxy) fn is_known(&self) -> bool {
+        self.coder.is_known()
     }
 
     /// Takes some of the input.
@@ -168,7 +166,7 @@ impl Stream {
                 counters.compressed_in.add(taken);
                 counters.compressed_out.add(made);
             }
-            Some(Transform::Decode(_) | Transform::Undecided(_)) | None => {}
+            Some(Transform::Decode(_) | Transform::Apart(_)) | None => {}
         }
         made
     }
@@ -181,19 +179,27 @@ fn transform(
     room: &mut [u8],
     flow: Flow,
 ) -> Result<(usize, usize, bool), Reason> {
-    match coder.begin(input).map_err(|_| Reason::Overloaded)? {
-        Transform::Encode(encoder) => {
-            let step = encoder.step(input, room, flow).map_err(|_| Reason::Overloaded)?;
-            Ok((step.consumed, step.produced, step.done))
-        }
-        Transform::Decode(decoder) => {
-            let bad = |_| Reason::UpstreamBadCoding;
-            let step = decoder.step(input, room).map_err(bad)?;
-            if flow == Flow::Finish && step.done {
-                decoder.end().map_err(bad)?;
+    loop {
+        match coder.begin().map_err(|_| Reason::Overloaded)? {
+            Transform::Encode(encoder) => {
+                let step = encoder.step(input, room, flow).map_err(|_| Reason::Overloaded)?;
+                return Ok((step.consumed, step.produced, step.done));
             }
-            Ok((step.consumed, step.produced, step.done))
+            Transform::Decode(decoder) => {
+                let bad = |_| Reason::UpstreamBadCoding;
+                let step = decoder.step(input, room).map_err(bad)?;
+                if flow == Flow::Finish && step.done {
+                    decoder.end().map_err(bad)?;
+                }
+                if let Some(bytes) = step.needs {
+                    coder.grow(bytes).map_err(|_| Reason::Overloaded)?;
+                    if step.consumed + step.produced == 0 {
+                        continue;
+                    }
+                }
+                return Ok((step.consumed, step.produced, step.done));
+            }
+            Transform::Later(..) | Transform::Apart(_) => return Err(Reason::Overloaded),
         }
-        Transform::Later(..) | Transform::Undecided(_) => Err(Reason::Overloaded),
     }
 }

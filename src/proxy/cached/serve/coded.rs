@@ -149,7 +149,8 @@ impl Serving<'_> {
             Way::Encode(_) => serving.take(self.core.deadlines.now()).map(Some),
             _ => Some(None),
         };
-        let coder = place.and_then(|place| Some((self.core.coders.take(self.way, effort)?, place)));
+        let ends = length.is_some();
+        let coder = place.and_then(|place| Some((self.core.coders.reserve(self.way, effort, ends)?, place)));
         match (&coder, self.way) {
             (None, _) => {
                 self.core.counters.compression_skipped.increment();
@@ -220,9 +221,11 @@ impl Serving<'_> {
             let next = match reading.take() {
                 Some(next) => next,
                 None => {
-                    // Nothing more is there for the moment: what came goes out.
-                    self.feed(&mut out, b"", Flow::Flush).await?;
-                    self.flush_out(&mut out).await?;
+                    // Nothing more is there for the moment: what came goes out. What is taken apart has to be known first.
+                    if out.stream.is_known() {
+                        self.feed(&mut out, b"", Flow::Flush).await?;
+                        self.flush_out(&mut out).await?;
+                    }
                     reading.next().await
                 }
             };
@@ -231,8 +234,15 @@ impl Serving<'_> {
                     at += segment.bytes().len() as u64;
                     self.feed(&mut out, segment.bytes(), Flow::More).await?;
                 }
-                Next::End(_) if length.is_some() => return Err(Reason::UpstreamTruncated),
+                Next::End(_) if length.is_some() => {
+                    self.is_unsent = out.head.is_some();
+                    return Err(Reason::UpstreamTruncated);
+                }
                 Next::End(_) => break,
+                Next::Broken(reason) if !out.stream.is_known() => {
+                    self.is_unsent = out.head.is_some();
+                    return Err(reason);
+                }
                 Next::Broken(reason) => {
                     self.feed(&mut out, b"", Flow::Flush).await?;
                     self.flush_out(&mut out).await?;
