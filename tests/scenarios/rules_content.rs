@@ -58,6 +58,10 @@ const WATCHED: &str = "
     upstream = 'app'
     rules = ['office', 'probes']
     [[route]]
+    path-prefix = '/both'
+    upstream = 'app'
+    rules = ['earnest', 'watch']
+    [[route]]
     path-prefix = '/logged'
     upstream = 'app'
     rules = 'logged'
@@ -76,6 +80,10 @@ const WATCHED: &str = "
     id = 'office'
     client = '127.0.0.0/8'
     allow = true
+    [[rule-set.earnest.rule]]
+    id = 'form'
+    pattern = { in = 'form', contains = 'bad' }
+    deny = 403
     [[rule-set.logged.rule]]
     id = 'log'
     pattern = { in = ['form', 'json'], sqli = true }
@@ -120,10 +128,21 @@ fn rules_that_only_note_or_are_not_asked_any_more_refuse_no_content() {
             assert_eq!(proxy.ask(in_chunks(path, ENCODED, &sent)).body(), sent);
         }
         assert_eq!(proxy.ask(typed("/watched", ENCODED, b"a=b")).status(), 200);
+        // Of the ones above, JSON is no form for certain, so that nothing good is in it.
         assert_eq!(
             [hits("watch/sqli"), hits("logged/log"), hits("watch/not-good")],
-            [Some(1), Some(1), Some(1)]
+            [Some(1), Some(1), Some(5)]
         );
+        // Beside one that is in earnest, what is not clear for that alone is refused.
+        for (content_type, content, want) in [
+            ("application/json; charset=utf-16", "[]", 200),
+            ("application/json", "{\"a", 200),
+            ("multipart/form-data x", "a=b", 415),
+            (ENCODED, "a=bad", 403),
+        ] {
+            let response = proxy.ask(typed("/both", content_type, content.as_bytes()));
+            assert_eq!(response.status(), want, "{content_type}");
+        }
     });
 }
 

@@ -67,9 +67,9 @@ pub struct Awaited {
 }
 
 impl Awaited {
-    /// What matters of it at all.
-    pub fn subjects(self) -> Subjects {
-        Subjects { form: self.form > Care::Nobody, json: self.json > Care::Nobody }
+    /// What matters so much, or more.
+    pub fn at_least(self, care: Care) -> Subjects {
+        Subjects { form: self.form >= care, json: self.json >= care }
     }
 
     /// How much one of these matters, at most.

@@ -91,33 +91,42 @@ pub(in crate::proxy) fn look<'a>(
         Ok(None) => return Ok(Look::Not(Subjects::default())),
         known => known,
     };
-    let of = |known: &Result<Option<Kind<'_>>, BadForm>| match known {
+    let possible = match &known {
         Ok(Some(kind)) => Subjects::only(&kind.subject()),
-        Ok(None) => Subjects::default(),
-        Err(_) => wanted(received),
+        _ => wanted(received),
     };
-    let awaited = awaited(core, peer, received, head, body, of(&known));
-    // What is not clear may be so for those rules alone that want nothing of it.
-    let known = if known.is_err() { kind(received, head, awaited.subjects()) } else { known };
-    let subjects = of(&known);
-    let care = awaited.of(subjects);
-    if care == Care::Nobody {
-        return Ok(Look::Not(subjects));
-    }
-    let bytes_max = form_bytes_max(received);
-    let fault = match &known {
-        Err(_) => Some(Reason::ContentRefused),
-        _ if is_coded(received) => Some(Reason::ContentRefused),
-        _ if matches!(body, BodyLength::Known(length) if length > bytes_max as u64) => {
-            Some(Reason::BodyTooLarge)
+    let awaited = awaited(core, peer, received, head, body, possible);
+    let kind = match known {
+        Ok(Some(kind)) => kind,
+        _ => {
+            // What is not clear may be so for those rules alone that want nothing of it, or do nothing.
+            let acted = kind(received, head, awaited.at_least(Care::Acted));
+            let all = || kind(received, head, awaited.at_least(Care::Noted));
+            match acted.map_err(|_| Reason::ContentRefused)?.map_or_else(all, |kind| Ok(Some(kind))) {
+                Ok(Some(kind)) => kind,
+                Ok(None) => return Ok(Look::Not(Subjects::default())),
+                Err(_) => {
+                    let Subjects { form, json } = awaited.at_least(Care::Acted);
+                    let noted = Subjects { form: !form, json: !json };
+                    return Ok(Look::Unread(noted, Reason::ContentRefused));
+                }
+            }
         }
-        _ => None,
     };
-    match (fault, known) {
-        (Some(reason), _) if care == Care::Acted => Err(reason),
-        (Some(reason), _) => Ok(Look::Unread(subjects, reason)),
-        (None, Ok(Some(kind))) => Ok(Look::Read { kind, bytes_max, care }),
-        (None, _) => Ok(Look::Not(subjects)),
+    let subjects = Subjects::only(&kind.subject());
+    let (care, bytes_max) = (awaited.of(subjects), form_bytes_max(received));
+    let fault = if is_coded(received) {
+        Some(Reason::ContentRefused)
+    } else if matches!(body, BodyLength::Known(length) if length > bytes_max as u64) {
+        Some(Reason::BodyTooLarge)
+    } else {
+        None
+    };
+    match (care, fault) {
+        (Care::Nobody, _) => Ok(Look::Not(subjects)),
+        (Care::Acted, Some(reason)) => Err(reason),
+        (Care::Noted, Some(reason)) => Ok(Look::Unread(subjects, reason)),
+        (_, None) => Ok(Look::Read { kind, bytes_max, care }),
     }
 }
 
