@@ -98,6 +98,7 @@ catalogue! {
     TooManyConnections: 503, "too_many_connections", "There are too many connections.", "connection_limit_reached";
     Overloaded: 503, "overloaded", "This server is overloaded. Try again later.", "proxy_internal_response";
     StorageFailed: 503, "storage_failed", "The content cannot be kept at the moment.", "proxy_internal_error";
+    StorageFull: 503, "storage_full", "There is no room for the content at the moment.", "proxy_internal_error";
 
     // The client's side of the connection gave out.
     BadProxyHeader: 0, "bad_proxy_header", "The connection did not begin with a well-formed header of the PROXY protocol.", "";

@@ -27,9 +27,17 @@ const PIECE_TIME_MAX: Duration = Duration::from_secs(30);
 /// Of so many descriptors of the process one may be such a file.
 const DESCRIPTORS_PER_FILE: u64 = 8;
 
+/// What it is that there are as many files as there may be.
+pub(crate) const NO_PLACE: ErrorKind = ErrorKind::ResourceBusy;
+
 /// How many files there may be at once, of so many descriptors.
 pub(crate) fn files_max(descriptors: u64) -> u64 {
     descriptors / DESCRIPTORS_PER_FILE
+}
+
+/// How many descriptors there have to be, that so many are left beside such files.
+pub(crate) fn descriptors_beside_files(left: u64) -> u64 {
+    (left * DESCRIPTORS_PER_FILE).div_ceil(DESCRIPTORS_PER_FILE - 1)
 }
 
 /// What a thread is to do.
@@ -82,10 +90,10 @@ impl Disk {
     /// A new file in that directory, without a name.
     ///
     /// # Errors
-    /// What the kernel says, or it takes too long, or there are as many as there may be.
+    /// What the kernel says, or it takes too long, or there are as many as there may be ([`NO_PLACE`]).
     pub(crate) async fn create(self: &Arc<Self>, directory: Arc<Path>) -> io::Result<Scratch> {
         let place = Place::take(&self.files, files_max(sys::descriptor_limit()));
-        let place = place.ok_or(ErrorKind::QuotaExceeded)?;
+        let place = place.ok_or(NO_PLACE)?;
         let open = move || Ok(Arc::new(Open { file: tempfile::tempfile_in(&directory)?, _place: place }));
         let file = self.run(open).await?;
         Ok(Scratch { file: Some(file), length: 0, disk: self.clone() })

@@ -99,7 +99,7 @@ fn score(
             matches!(failure.progress, retry::Progress::NotSent | retry::Progress::ClosedWhenReused);
         !is_stale
             && failure.progress != retry::Progress::Status
-            && failure.fault.reason != Reason::StorageFailed
+            && !matches!(failure.fault.reason, Reason::StorageFailed | Reason::StorageFull)
             && failure.fault.reason.proxy_error().is_some()
     });
     let status = progress.status.get();

@@ -1,9 +1,11 @@
 //! Content that is held: in memory to a bound, beyond that in a file; counted over all cores.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::snapshot::RequestRules;
+use super::troubles::Trouble;
 use crate::error::Reason;
 use crate::net::disk::Scratch;
 
@@ -127,8 +129,9 @@ impl Held {
         if self.length() + bytes > self.rules.settings.bytes_max() {
             return Err(Reason::BodyTooLarge);
         }
-        if !self.charge.grow(bytes, self.rules.settings.total_bytes_max) {
-            return Err(Reason::StorageFailed);
+        let total = self.rules.settings.total_bytes_max;
+        if !self.charge.grow(bytes, total) {
+            return Err(note(&self.rules, &Trouble::Total(total)));
         }
         let most = self.rules.settings.memory_bytes_max;
         while !content.is_empty() {
@@ -159,13 +162,32 @@ impl Held {
             Some(file) => file,
             none => {
                 let (directory, disk) = self.rules.files.as_ref().ok_or(Reason::BodyTooLarge)?;
-                let made = disk.create(directory.clone()).await.map_err(|_| Reason::StorageFailed)?;
-                none.insert(made)
+                let made = disk.create(directory.clone()).await;
+                none.insert(made.map_err(|error| failed(&self.rules, &error))?)
             }
         };
         let content = std::mem::take(&mut self.memory);
-        self.memory = file.append(content).await.map_err(|_| Reason::StorageFailed)?;
+        self.memory = file.append(content).await.map_err(|error| failed(&self.rules, &error))?;
         Ok(())
+    }
+
+    /// A file failed: notes why, and says what becomes of the request.
+    pub(super) fn failed(&self, error: &io::Error) -> Reason {
+        failed(&self.rules, error)
+    }
+}
+
+/// See [`Held::failed`].
+fn failed(rules: &RequestRules, error: &io::Error) -> Reason {
+    note(rules, &Trouble::of(&rules.settings.directory, error))
+}
+
+/// Notes why content cannot be held, and says what becomes of the request.
+fn note(rules: &RequestRules, trouble: &Trouble<'_>) -> Reason {
+    rules.troubles.note(trouble);
+    match trouble {
+        Trouble::Disk(..) | Trouble::Slow(_) => Reason::StorageFailed,
+        Trouble::Files | Trouble::Total(_) => Reason::StorageFull,
     }
 }
 

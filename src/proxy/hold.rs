@@ -43,7 +43,7 @@ pub(super) async fn hold(
     admitted: &mut Admitted,
 ) -> Result<(), Reason> {
     let held = hold_all(core, client, received, admitted).await;
-    if held == Err(Reason::StorageFailed) {
+    if matches!(held, Err(Reason::StorageFailed | Reason::StorageFull)) {
         received.terms.make(core).texts.refusal_lines.extend_from_slice(LATER);
     }
     held

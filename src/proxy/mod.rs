@@ -65,6 +65,7 @@ mod subrequest;
 mod task;
 mod terms;
 mod tries;
+mod troubles;
 mod tunnel;
 mod upload;
 mod visit;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
 
+use super::troubles::Troubles;
 use crate::config::Room;
 use crate::filter::arrivals::Count;
 use crate::net::{disk, sys};
@@ -55,6 +56,14 @@ pub(crate) struct Pressure {
     told: AtomicU8,
     /// How often it began.
     times: AtomicU64,
+    /// How many connections were asked for, where there are no descriptors for so many, until that is told.
+    beyond: AtomicU64,
+    /// The same, that nobody is told again.
+    told_beyond: AtomicU64,
+    /// How many descriptors those need.
+    needed: AtomicU64,
+    /// What else there is to tell.
+    troubles: Arc<Troubles>,
 }
 
 /// Something on a line of the cache of its own.
@@ -75,17 +84,51 @@ pub(crate) struct PressureReport {
     pub(crate) times: u64,
 }
 
+/// What takes descriptors beside connections of clients.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Others {
+    /// Cores, each with its own.
+    pub(super) cores: usize,
+    /// Connections to upstreams that may be idle.
+    pub(super) upstream_idle: usize,
+    /// Whether there may be files that hold content.
+    pub(super) has_files: bool,
+}
+
 impl Pressure {
+    /// One that tells what goes wrong with content that is held, too.
+    pub(super) fn telling(troubles: Arc<Troubles>) -> Pressure {
+        Pressure { troubles, ..Pressure::default() }
+    }
+
     /// From now on so much may be held.
-    /// There may be files that hold content, or not.
-    pub(super) fn set(&self, room: Room, cores: usize, upstream_idle: usize, has_files: bool) {
-        let by_descriptors = || {
-            let limit = sys::descriptor_limit();
-            let files = if has_files { disk::files_max(limit) } else { 0 };
-            of_descriptors(limit - files, cores as u64, upstream_idle as u64)
-        };
-        self.connections_max.store(room.connections_max.map_or_else(by_descriptors, u64::from), Relaxed);
+    pub(super) fn set(&self, room: Room, others: Others) {
+        self.set_among(room, others, sys::descriptor_limit());
+    }
+
+    /// The same, with so many descriptors. Connections for which there are none would only hang.
+    fn set_among(&self, room: Room, others: Others, descriptors: u64) {
+        let files = if others.has_files { disk::files_max(descriptors) } else { 0 };
+        let most = of_descriptors(descriptors - files, others.cores as u64, others.upstream_idle as u64);
+        let asked = room.connections_max.map_or(most, u64::from);
+        self.connections_max.store(asked.min(most), Relaxed);
         self.memory_max.store(room.memory_max.unwrap_or(u64::MAX), Relaxed);
+        let beyond = if asked > most { asked } else { 0 };
+        if self.told_beyond.swap(beyond, Relaxed) != beyond {
+            self.needed.store(needed(beyond, others), Relaxed);
+            self.beyond.store(beyond, Relaxed);
+        }
+    }
+
+    /// What there is to tell of connections that there are no descriptors for, once.
+    fn tell_beyond(&self) -> Option<String> {
+        let asked = Some(self.beyond.swap(0, Relaxed)).filter(|asked| *asked > 0)?;
+        let (most, needed) = (self.connections_max.load(Relaxed), self.needed.load(Relaxed));
+        Some(format!(
+            "max-connections = {asked} needs about {needed} descriptors, and this process may have {}: there are \
+             {most} connections at most",
+            sys::descriptor_limit()
+        ))
     }
 
     /// Where the memory is counted of buffers, of held content, and of streams of compressed content.
@@ -151,6 +194,10 @@ impl Pressure {
     pub(super) fn update(&self, leads: bool) -> Option<String> {
         if leads {
             let _ = self.short.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+            self.troubles.tick();
+            if let Some(note) = self.tell_beyond().or_else(|| self.troubles.tell()) {
+                return Some(note);
+            }
         }
         let state = self.state.0.load(SeqCst);
         // Also what is over already is told.
@@ -228,13 +275,23 @@ fn of_descriptors(limit: u64, cores: u64, upstream_idle: u64) -> u64 {
     (rest - upstreams).max(16)
 }
 
+/// How many descriptors there have to be for so many connections of clients, about.
+fn needed(connections: u64, others: Others) -> u64 {
+    let upstreams = (others.upstream_idle as u64).clamp(connections.div_ceil(2), connections);
+    let others_need = DESCRIPTORS_OF_PROCESS + others.cores as u64 * DESCRIPTORS_OF_CORE;
+    let all = connections + upstreams + others_need;
+    if others.has_files { disk::descriptors_beside_files(all) } else { all }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const OTHERS: Others = Others { cores: 2, upstream_idle: 0, has_files: false };
+
     fn pressure(connections_max: u32, memory_max: Option<u64>) -> Pressure {
         let pressure = Pressure::default();
-        pressure.set(Room { connections_max: Some(connections_max), memory_max }, 2, 0, false);
+        pressure.set_among(Room { connections_max: Some(connections_max), memory_max }, OTHERS, 1 << 20);
         pressure
     }
 
@@ -246,6 +303,44 @@ mod tests {
         assert_eq!(of_descriptors(1024, 2, 0), 608);
         assert_eq!(of_descriptors(64, 2, 4096), 16);
         assert!(of_descriptors(u64::MAX, 64, 4096) > 1 << 60);
+    }
+
+    #[test]
+    fn no_more_connections_are_taken_than_there_are_descriptors_for_and_that_is_told_once() {
+        let pressure = Pressure::default();
+        let set = |most, descriptors| {
+            let room = Room { connections_max: most, memory_max: None };
+            pressure.set_among(room, OTHERS, descriptors);
+            (pressure.report().connections.1, pressure.update(true))
+        };
+        assert_eq!(set(Some(100), 1024), (100, None));
+        assert_eq!(set(None, 1024), (608, None));
+        let (most, note) = set(Some(5000), 1024);
+        assert_eq!(most, 608);
+        let note = note.unwrap();
+        assert!(note.starts_with("max-connections = 5000 needs about 7612 descriptors,"), "{note}");
+        assert!(note.ends_with("there are 608 connections at most"), "{note}");
+        assert_eq!(set(Some(5000), 1024), (608, None), "said already");
+        assert!(set(Some(6000), 1024).1.is_some());
+        assert_eq!(set(Some(6000), 1 << 20), (6000, None));
+        assert!(set(Some(6000), 1024).1.is_some());
+    }
+
+    #[test]
+    fn what_is_said_to_be_needed_is_enough() {
+        for (connections, upstream_idle, has_files) in [
+            (10_000, 0, false),
+            (10_000, 4096, true),
+            (10_000, 7000, true),
+            (1000, 4096, false),
+            (50, 1, true),
+        ] {
+            let others = Others { cores: 4, upstream_idle, has_files };
+            let limit = needed(connections, others);
+            let files = if has_files { disk::files_max(limit) } else { 0 };
+            let most = of_descriptors(limit - files, 4, upstream_idle as u64);
+            assert!((connections..=connections + 3).contains(&most), "{most} of {connections}");
+        }
     }
 
     #[test]

@@ -244,7 +244,7 @@ impl Upload {
         terms: &Terms,
         progress: &Progress<'_>,
     ) -> Result<(), UploadFault> {
-        let failed = |_| UploadFault::Client(Reason::StorageFailed);
+        let failed = |error| UploadFault::Client(held.failed(&error));
         let (mut at, mut piece) = (0, Vec::new());
         while let Some(file) = held.file().filter(|file| at < file.length()) {
             piece = file.read(at, HELD_PIECE_BYTES, piece).await.map_err(failed)?;

@@ -258,7 +258,8 @@ fn more_than_all_may_have_together_is_a_503() {
         let response = second.response();
         assert_eq!((response.status(), response.says_close()), (503, true));
         assert_eq!(response.field("retry-after"), Some("5"));
-        proxy.logged(&["storage_failed"]);
+        proxy.logged(&["storage_full"]);
+        eventually("it is told", || proxy.stderr().contains("all together would be more than 65536 bytes"));
         first.send(&request[request.len() - 1..]);
         assert_eq!(first.response().status(), 200);
         eventually("there is room again", || proxy.ask(&request).status() == 200);
@@ -281,6 +282,9 @@ fn assert_refused(driver: Driver, directory: &Path, length: usize) {
         });
     }
     proxy.logged(&["storage_failed"]);
+    let files = format!("content of requests cannot be held: files in {}: ", directory.display());
+    eventually("it is told", || proxy.stderr().contains(&files));
+    assert_eq!(proxy.stderr().matches(&files).count(), 1, "not of each of them");
     eventually("all files are closed", || proxy.descriptors() <= before);
     assert_eq!(origin.connections(), 0);
     // What fits into memory needs no file.
@@ -450,4 +454,14 @@ fn what_is_held_is_explained() {
         ]
     );
     assert_eq!(explain("/own"), [""; 0]);
+}
+
+#[test]
+fn a_place_that_takes_no_files_is_told_before_it_is_needed() {
+    let how = "[upstream.app]\nendpoints = '127.0.0.1:9'\n[[route]]\nupstream = 'app'\n\
+               buffer-request = { dir = '/proc/self' }\n";
+    let file = File::new(how);
+    let run = run(&["check", "--config", file.path()], &[]);
+    let said = format!("{}{}", run.stdout, run.stderr);
+    assert!(said.contains("`/proc/self` takes no files ("), "{said}");
 }

@@ -238,12 +238,13 @@ fn descriptors_that_are_few_leave_room_for_upstreams() {
 fn when_descriptors_run_out_all_the_same_idle_connections_make_room() {
     on_each_driver(|driver| {
         let origin = Origin::echo();
-        // The limit is said to be higher than there are descriptors for.
-        let setup = Setup::new(driver).admin().origin(&origin).descriptors_max(120);
-        let proxy = setup.args(&["--max-connections", "100000"]).start();
+        // A few connections there may always be, also where there are no descriptors for them.
+        let rest = Setup::new(driver).admin().origin(&origin).start().descriptors_at_rest();
+        let most = u32::try_from(rest + 14).unwrap();
+        let proxy = Setup::new(driver).admin().origin(&origin).descriptors_max(most).start();
         let mut idle = Vec::new();
-        for _ in 0..6 {
-            let mut clients: Vec<Client> = (0..20).map(|_| proxy.client()).collect();
+        for _ in 0..4 {
+            let mut clients: Vec<Client> = (0..8).map(|_| proxy.client()).collect();
             for client in &mut clients {
                 client.try_send(get("/"));
                 let _ = client.try_response_to("GET");
@@ -270,5 +271,33 @@ fn the_limits_of_the_process_change_with_a_reload() {
         let mut more: Vec<Client> = (0..20).map(|_| live.client()).collect();
         assert!(more.iter_mut().all(|client| client.ask(get("/")).status() == 200));
         assert_eq!(status(&live)["pressure"]["connections_max"], 100);
+    });
+}
+
+#[test]
+fn more_connections_than_there_are_descriptors_for_are_refused_and_not_left_hanging() {
+    on_each_driver(|driver| {
+        let origin = Origin::start(|peer| {
+            while peer.request().is_some() {
+                peer.sleep(ms(3000));
+                peer.send(ok("x"));
+            }
+        });
+        let args = ["--max-connections", "5000"];
+        let proxy = Setup::new(driver).admin().origin(&origin).args(&args).descriptors_max(400).start();
+        eventually("it is told", || {
+            let said = proxy.stderr();
+            said.contains("max-connections = 5000 needs about ") && said.contains("may have 400: ")
+        });
+        let most = status(&proxy)["pressure"]["connections_max"].as_u64().unwrap();
+        assert!((50..300).contains(&most), "{most}");
+        let mut clients: Vec<Client> = (0..most + 20).map(|_| proxy.client()).collect();
+        for client in &mut clients {
+            client.try_send(get("/"));
+        }
+        let answers: Vec<u16> = clients.iter_mut().map(|client| client.response().status()).collect();
+        let count = |status| answers.iter().filter(|answer| **answer == status).count() as u64;
+        assert!(count(200) > 0 && count(503) >= 20, "{answers:?}");
+        assert_eq!(count(200) + count(503), most + 20, "{answers:?}");
     });
 }

@@ -56,9 +56,10 @@ impl Known<'_, '_> {
             self.reader.add(Problem::warning(*place, message));
             return None;
         }
-        if Path::new(value).is_absolute() && !Path::new(value).is_dir() {
-            let message =
-                format!("{} is no directory: what needs a file there is refused with 503", quoted(value));
+        if Path::new(value).is_absolute()
+            && let Some(why) = takes_no_files(Path::new(value))
+        {
+            let message = format!("{} {why}: what needs a file there is refused with 503", quoted(value));
             self.reader.add(Problem::warning(*place, message));
         }
         Some(value.into())
@@ -111,4 +112,13 @@ fn choice<A, T>(
         Some(Either::Short(true)) => Choice::On(default()),
         Some(Either::Long(table)) => Choice::On(make(table)),
     }
+}
+
+/// Why nobody can make a file without a name there, if so. Whoever runs the proxy may be somebody else than who asks.
+fn takes_no_files(directory: &Path) -> Option<String> {
+    if !directory.is_dir() {
+        return Some("is no directory".to_owned());
+    }
+    let error = tempfile::tempfile_in(directory).err()?;
+    Some(format!("takes no files ({})", error.kind()))
 }

@@ -29,7 +29,7 @@ use crate::config::holding::Choice;
 use crate::config::route::{ErrorPages, KeyQuery};
 use crate::config::{Settings, UpstreamSettings};
 use crate::limits::HeadLimits;
-use crate::proxy::pressure::Pressure;
+use crate::proxy::pressure::{Others, Pressure};
 use crate::route::{Router, key};
 use crate::upstream::Upstream;
 
@@ -99,14 +99,16 @@ impl Blueprint {
 
     /// The pressure of the process, with the limits of a configuration.
     fn pressure(settings: &Settings, registry: &Registry) -> Arc<Pressure> {
-        let pressure = registry.keep("pressure".to_owned(), Pressure::default);
+        let troubles = traffic::troubles(registry);
+        let pressure = registry.keep("pressure".to_owned(), || Pressure::telling(troubles));
         let cores = settings.cores.or_else(|| std::thread::available_parallelism().ok().map(Into::into));
         let traffic = (settings.listeners.iter().map(|listener| &listener.traffic))
             .chain(settings.routes.iter().map(|route| &route.traffic));
         let has_files = traffic
             .map(|traffic| &traffic.holding.request)
             .any(|request| matches!(request, Choice::On(request) if request.file_bytes_max.is_some()));
-        pressure.set(settings.room, cores.unwrap_or(1), settings.upstream_idle, has_files);
+        let (cores, upstream_idle) = (cores.unwrap_or(1), settings.upstream_idle);
+        pressure.set(settings.room, Others { cores, upstream_idle, has_files });
         pressure
     }
 

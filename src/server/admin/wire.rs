@@ -140,7 +140,7 @@ impl HeldStatus {
             requests: totals.requests_held,
             requests_in_files: totals.requests_held_in_files,
             request_bytes: totals.requests_held_bytes,
-            failures: totals.ended(Reason::StorageFailed),
+            failures: totals.ended(Reason::StorageFailed) + totals.ended(Reason::StorageFull),
             responses: totals.responses_held,
         }
     }

@@ -7,6 +7,8 @@ use super::Made;
 use crate::config::holding::{Choice, HoldRequest, HoldResponse, Holding};
 use crate::net::disk::Disk;
 use crate::proxy::held::Ledger;
+use crate::proxy::snapshot::registry::Registry;
+use crate::proxy::troubles::Troubles;
 
 /// See the module.
 #[derive(Clone)]
@@ -23,6 +25,13 @@ pub(in crate::proxy) struct RequestRules {
     pub(in crate::proxy) files: Option<(Arc<Path>, Arc<Disk>)>,
     /// What all cores hold.
     pub(in crate::proxy) ledger: Arc<Ledger>,
+    /// Where it is noted what goes wrong with that.
+    pub(in crate::proxy) troubles: Arc<Troubles>,
+}
+
+/// What goes wrong in the process with content that is held.
+pub(in crate::proxy::snapshot) fn troubles(registry: &Registry) -> Arc<Troubles> {
+    registry.keep("troubles".to_owned(), Troubles::default)
 }
 
 /// How responses are taken off their upstreams.
@@ -45,6 +54,7 @@ impl HoldingRules {
                     (settings.directory.as_path().into(), disk)
                 }),
                 ledger: ledger("requests"),
+                troubles: troubles(made.registry),
                 settings: settings.clone(),
             }),
             response: response

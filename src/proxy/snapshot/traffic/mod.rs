@@ -21,6 +21,7 @@ pub(in crate::proxy) use self::flow::FlowRules;
 pub(in crate::proxy) use self::flow::table;
 pub(in crate::proxy::snapshot) use self::flow::used;
 pub(crate) use self::flow::{Rate, RateReport};
+pub(in crate::proxy::snapshot) use self::holding::troubles;
 pub(in crate::proxy) use self::holding::{HoldingRules, RequestRules, ResponseRules};
 pub(in crate::proxy) use self::identity::{By, IdentityRules, Way};
 pub(in crate::proxy) use self::rules::Chain;
