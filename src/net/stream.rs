@@ -137,6 +137,11 @@ impl Sink {
         sys::has_failed(self.borrow_fd())
     }
 
+    /// Whether the peer has ended its side, whatever came before that.
+    pub(crate) fn has_been_ended(&self) -> bool {
+        sys::has_been_ended(self.borrow_fd())
+    }
+
     /// Whether the connection is open and nothing has come.
     pub(crate) fn is_quiet(&self) -> bool {
         sys::is_quiet(self.borrow_fd())

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::ptr::NonNull;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::ioctl;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use rustix::net::{
@@ -112,6 +113,13 @@ pub(super) fn has_failed(fd: BorrowedFd<'_>) -> bool {
     looked.is_err_and(|error| error != rustix::io::Errno::AGAIN)
 }
 
+/// Whether the peer of a connection has ended its side, also where there is something that was not read yet.
+pub(super) fn has_been_ended(fd: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
+    let looked = rustix::event::poll(&mut polled, Some(&Timespec::default()));
+    looked.is_ok() && polled[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
+}
+
 /// How much of what was written the peer has not taken yet: bytes that it has not acknowledged or, of a Unix socket,
 /// memory of what it has not read.
 #[allow(unsafe_code, reason = "a question to the socket that rustix has no function for")]
@@ -214,7 +222,7 @@ impl Epoll {
     pub(super) fn ready(&self, keys: &mut Vec<u64>) {
         let mut events = [const { std::mem::MaybeUninit::<epoll::Event>::uninit() }; 64];
         keys.clear();
-        if let Ok((ready, _)) = epoll::wait(&self.0, &mut events, Some(&rustix::event::Timespec::default())) {
+        if let Ok((ready, _)) = epoll::wait(&self.0, &mut events, Some(&Timespec::default())) {
             keys.extend(ready.iter().map(|event| event.data.u64()));
         }
     }
@@ -232,4 +240,39 @@ pub(crate) fn raise_descriptor_limit() -> u64 {
     let raised = rustix::process::setrlimit(Resource::Nofile, raised).is_ok();
     // No limit at all reads as none.
     (if raised { limit.maximum } else { limit.current }).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_peers_side_shows_behind_what_was_not_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert!(!has_been_ended(accepted.as_fd()));
+        peer.write_all(b"more").unwrap();
+        assert!(!has_been_ended(accepted.as_fd()));
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        let shows = || has_been_ended(accepted.as_fd());
+        assert!((0..5000).any(|_| shows() || (std::thread::sleep(Duration::from_millis(1)), false).1));
+    }
+
+    #[test]
+    fn what_a_peer_has_not_taken_is_known_of_sockets_and_of_nothing_else() {
+        let (mut socket, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert_eq!(untaken(socket.as_fd()), Some(0));
+        socket.write_all(&[0; 100]).unwrap();
+        assert!(untaken(socket.as_fd()).is_some_and(|bytes| bytes >= 100));
+        io::Read::read_exact(&mut peer, &mut [0; 100]).unwrap();
+        assert_eq!(untaken(socket.as_fd()), Some(0));
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!(untaken(file.as_fd()), None);
+    }
 }

@@ -609,3 +609,39 @@ fn explain_shows_what_responses_gain_and_what_requests_without_a_route_get() {
         assert_eq!(proxy.get("/%zz").status(), 429);
     });
 }
+
+#[test]
+fn one_key_leaves_places_to_others_and_where_they_are_few_who_has_gone_holds_none() {
+    on_each_driver(|driver| {
+        let text = answering(
+            "[rate.slow]\nrate = '50/s'\nburst = 1\nby = 'header:X-Key'\ndelay = '60s'",
+            "rate = 'slow'",
+        );
+        let text = format!("access-log = 'json'\n{text}");
+        let proxy = start(driver, 1, &text);
+        // A core holds 4096 back. Who is first gets half of them, and the next what is left to both.
+        let crowd = |key: &str, count: usize| -> Vec<Client> {
+            let ask = |_| {
+                let mut client = proxy.client();
+                client.send(get_with("/", &format!("X-Key: {key}\r\n")));
+                client
+            };
+            (0..count).map(ask).collect()
+        };
+        let crowds = (crowd("one", 2900), crowd("other", 1000));
+        crate::support::eventually("all have been looked at", || {
+            let (refused, delayed, _) = counts(&proxy, "slow");
+            refused + delayed >= 2900 + 1000 - 2
+        });
+        let (refused, delayed, _) = counts(&proxy, "slow");
+        assert!(refused > 0 && delayed > 2048 + 900, "{refused} {delayed}");
+        for _ in 0..3 {
+            assert_eq!(proxy.ask(get_with("/", "X-Key: good\r\n")).status(), 200);
+        }
+        // They close as browsers do. That alone says nothing, but where places are few it is enough.
+        drop(crowds);
+        let gone = || proxy.stdout().matches("\"client_closed\"").count();
+        crate::support::eventually("those above half are dropped", || gone() >= 50);
+        assert_eq!(proxy.ask(get_with("/", "X-Key: good\r\n")).status(), 200);
+    });
+}

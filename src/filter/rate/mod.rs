@@ -57,10 +57,10 @@ impl Limit {
         Limit { interval, span, delay: nanos(delay) }
     }
 
-    /// The same, where nobody waits.
+    /// The same, where at most so many wait.
     #[must_use]
-    pub fn without_delay(self) -> Limit {
-        Limit { delay: 0, ..self }
+    pub fn with_waiting(self, most: u32) -> Limit {
+        Limit { delay: self.delay.min(self.interval.saturating_mul(u64::from(most))), ..self }
     }
 
     /// Whether requests may wait.

@@ -58,7 +58,7 @@ fn requests_wait_one_behind_the_other_and_not_too_long() {
         waits.iter().map(|step| (step.taken, step.wait)).collect::<Vec<_>>(),
         [(true, 0), (true, tenth), (true, 2 * tenth), (false, 3 * tenth)]
     );
-    assert!(!table.take(&limit.without_delay(), key, SECOND).taken);
+    assert!(!table.take(&limit.with_waiting(0), key, SECOND).taken);
 }
 
 #[test]
@@ -303,4 +303,18 @@ fn threads_that_fight_for_a_full_bucket_get_no_more_than_its_slots() {
     assert!(all <= slots * (10 + 1_000 + 1), "{all}");
     // Who counts for a slot that changes hands meanwhile counts again, which costs a part of what there is.
     assert!(all * 100 >= slots * 1_000 * 60, "{all}");
+}
+
+#[test]
+fn only_so_many_wait_where_that_is_said() {
+    let limit = Limit::new(10, Duration::from_secs(1), 2, Duration::from_secs(60));
+    for (most, want) in [(0, 2), (1, 3), (7, 9), (600, 602), (u32::MAX, 602)] {
+        let limit = limit.with_waiting(most);
+        let (mut tat, mut taken) = (0, 0);
+        while limit.step(tat, SECOND).taken {
+            tat = limit.step(tat, SECOND).next;
+            taken += 1;
+        }
+        assert_eq!(taken, want, "{most}");
+    }
 }

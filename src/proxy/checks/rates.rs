@@ -23,10 +23,14 @@ use crate::proxy::routing::{asked_host, client, target_parts};
 use crate::proxy::snapshot::{FlowRules, Rate};
 use crate::route;
 
-/// Requests that one core holds back at once. Each holds its connection and its buffer, so that more are refused.
+/// Requests that one core holds back at once. Each holds its connection and its buffer, so that more are refused. Those
+/// that count together get no more than are left to others: where all come by one key, half of them.
 const DELAYED_MAX: u32 = 4096;
 
 /// So often a request that is held back is looked after: whether there is still somebody who wants it.
+/// From so many on nobody is held back whose client has ended its side. It may only have, but most have gone.
+const CROWDED: u32 = DELAYED_MAX / 2;
+
 const LOOK_TIME: Duration = Duration::from_secs(1);
 
 /// Rates that one request counts for: those of its listener, and those of its route.
@@ -161,8 +165,7 @@ impl Checking<'_> {
     fn entry<'r>(&self, rate: &'r Rate, now: Moment) -> Result<Option<Entry<'r>>, Over<'r>> {
         match keyed(rate, self.peer, self.received, &self.read.head) {
             Keyed::By(key) => {
-                let has_room = self.core.delayed.get() < DELAYED_MAX;
-                let limit = if has_room { rate.limit } else { rate.limit.without_delay() };
+                let limit = rate.limit.with_waiting(DELAYED_MAX.saturating_sub(self.core.delayed.get()));
                 Ok(Some(Entry { rate, limit, key, now: rate.counted.since_began(now) }))
             }
             Keyed::Nothing => Ok(None),
@@ -212,7 +215,8 @@ impl Checking<'_> {
             let part = left.min(LOOK_TIME);
             monoio::time::sleep(part).await;
             left -= part;
-            if client.socket.sink.has_failed() {
+            let sink = &client.socket.sink;
+            if sink.has_failed() || self.core.delayed.get() >= CROWDED && sink.has_been_ended() {
                 return Err(Turned::Away(Reason::ClientClosed));
             }
         }
