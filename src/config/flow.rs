@@ -53,6 +53,8 @@ pub struct Rate {
     pub without: Without,
     /// Which responses tell the client how it stands.
     pub fields: RateFields,
+    /// Whether requests over it are only counted and logged.
+    pub detect_only: bool,
 }
 
 /// Bits of addresses that count where nothing else is said: a host of IPv4, and the network that a host of IPv6 chooses

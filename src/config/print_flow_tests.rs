@@ -21,8 +21,9 @@ fn rate(name: &'static str) -> impl Strategy<Value = Rate> {
     let words = (
         select(vec![Without::Client, Without::Pass, Without::Refuse]),
         select(vec![RateFields::Off, RateFields::Refusals, RateFields::Always]),
+        any::<bool>(),
     );
-    (by, per, numbers, words).prop_map(move |(by, (count, unit), numbers, (without, fields))| {
+    (by, per, numbers, words).prop_map(move |(by, (count, unit), numbers, (without, fields, detect_only))| {
         let (burst, v4_prefix, v6_prefix, delay, keys, status) = numbers;
         let mut rate = Rate {
             name: name.to_owned(),
@@ -36,6 +37,7 @@ fn rate(name: &'static str) -> impl Strategy<Value = Rate> {
             status,
             without,
             fields,
+            detect_only,
         };
         if !rate.may_lack() {
             rate.without = Without::Client;

@@ -645,3 +645,39 @@ fn one_key_leaves_places_to_others_and_where_they_are_few_who_has_gone_holds_non
         assert_eq!(proxy.ask(get_with("/", "X-Key: good\r\n")).status(), 200);
     });
 }
+
+#[test]
+fn a_rate_that_only_detects_refuses_nobody_and_says_whom_it_would_have() {
+    on_each_driver(|driver| {
+        let rates = "[rate.dry]\nrate = '1/h'\nburst = 2\ndetect-only = true\nfields = 'always'\n\
+                     [rate.wet]\nrate = '1/h'\nburst = 5";
+        let text = answering(rates, "rate = ['dry', 'wet']");
+        let proxy = start(driver, 1, &format!("access-log = 'json'\n{text}"));
+        let responses: Vec<Response> = (0..7).map(|_| proxy.get("/")).collect();
+        let statuses: Vec<u16> = responses.iter().map(Response::status).collect();
+        assert_eq!(statuses, [200, 200, 200, 200, 200, 429, 429]);
+        assert_eq!(responses[0].field("RateLimit"), None, "nobody is told of it");
+        assert_eq!(counts(&proxy, "dry").0, 3, "what another rate refuses does not count");
+        proxy.logged(&["rate/dry"]);
+        crate::support::eventually("all are logged", || {
+            proxy.stdout().matches("\"rate_limited\"").count() == 2
+        });
+        assert_eq!(proxy.stdout().matches("\"rules\":\"rate/dry\"").count(), 3, "{}", proxy.stdout());
+        let said = proxy.order(&["explain", "--live", "http://a/"]).stdout;
+        assert!(said.contains("which only detects: refused"), "{said}");
+    });
+}
+
+#[test]
+fn a_rate_that_only_detects_holds_nobody_back_nor_refuses_who_has_no_key() {
+    on_each_driver(|driver| {
+        let rates = "[rate.dry]\nrate = '1/h'\nburst = 1\ndelay = '60s'\nby = 'header:X-Key'\n\
+                     without = 'refuse'\ndetect-only = true";
+        let proxy = start(driver, 1, &answering(rates, "rate = 'dry'"));
+        for _ in 0..2 {
+            assert_eq!(proxy.ask(get_with("/", "X-Key: a\r\n")).status(), 200);
+            assert_eq!(proxy.get("/").status(), 200);
+        }
+        assert_eq!(counts(&proxy, "dry").0, 3);
+    });
+}

@@ -20,8 +20,20 @@ pub(super) fn print(section: &mut Section, settings: &Flow) {
 
 /// One that has a name.
 pub(super) fn print_rate(settings: &Rate) -> Table {
-    let Rate { name: _, per, burst, by, v4_prefix, v6_prefix, delay, keys, status, without, fields } =
-        settings;
+    let Rate {
+        name: _,
+        per,
+        burst,
+        by,
+        v4_prefix,
+        v6_prefix,
+        delay,
+        keys,
+        status,
+        without,
+        fields,
+        detect_only,
+    } = settings;
     let mut section = Section::default();
     section.set("rate", text(per));
     section.set("burst", i64::from(*burst));
@@ -39,5 +51,6 @@ pub(super) fn print_rate(settings: &Rate) -> Table {
         RateFields::Refusals => section.set("fields", true),
         RateFields::Always => section.set("fields", "always"),
     }
+    section.set("detect-only", *detect_only);
     section.into_table()
 }

@@ -46,8 +46,7 @@ impl Known<'_, '_> {
     }
 
     fn rate(&self, name: &At<String>, said: &RateSaid) -> Rate {
-        let RateSaid { rate, burst, by, v4_prefix, v6_prefix, delay, keys, status, without, fields, .. } =
-            said;
+        let RateSaid { rate, burst, by, v4_prefix, v6_prefix, delay, keys, status, without, .. } = said;
         if !rate.is_there() && said.unknown == 0 {
             self.reader
                 .error(name.place, format!("rate {} has no `rate`, such as \"100/s\"", quoted(&name.value)));
@@ -64,7 +63,8 @@ impl Known<'_, '_> {
             keys: keys.value.map_or(KEYS, |keys| keys.number()),
             status: status.value.map_or(STATUS, |status| status.number()),
             without: without.value.unwrap_or_default(),
-            fields: fields.value.unwrap_or_default(),
+            fields: said.fields.value.unwrap_or_default(),
+            detect_only: said.detect_only.value.unwrap_or_default(),
         };
         if let (Some(place), false) = (burst.place, rate.is_wrong)
             && per.time.saturating_mul(made.burst) / per.count > RECOVERY_MAX

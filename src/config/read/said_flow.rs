@@ -41,5 +41,7 @@ tables! {
         without: Without,
         /// Whether refusals have RateLimit fields, or all responses: `always` [default: true]
         fields: RateFields,
+        /// Whether requests over the rate are only counted and noted in the log [default: false]
+        detect_only: bool,
     }
 }

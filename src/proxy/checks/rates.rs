@@ -27,10 +27,10 @@ use crate::route;
 /// that count together get no more than are left to others: where all come by one key, half of them.
 const DELAYED_MAX: u32 = 4096;
 
-/// So often a request that is held back is looked after: whether there is still somebody who wants it.
 /// From so many on nobody is held back whose client has ended its side. It may only have, but most have gone.
 const CROWDED: u32 = DELAYED_MAX / 2;
 
+/// So often a request that is held back is looked after: whether there is still somebody who wants it.
 const LOOK_TIME: Duration = Duration::from_secs(1);
 
 /// Rates that one request counts for: those of its listener, and those of its route.
@@ -106,16 +106,35 @@ impl Checking<'_> {
             let pace = Pace::new(bandwidth, self.core);
             self.received.terms.make(self.core).pace = Some(pace);
         }
-        let mut rates = rates(listener, route);
-        let counted = match (rates.next(), rates.next()) {
-            (None, _) => return Ok(Looked::Pass),
+        let mut in_force = rates(listener, route).filter(|rate| !rate.detect_only);
+        let counted = match (in_force.next(), in_force.next()) {
+            (None, _) => Ok(0),
             (Some(rate), None) => self.count_one(rate),
-            (Some(first), Some(second)) => self.count([first, second].into_iter().chain(rates)),
+            (Some(first), Some(second)) => self.count([first, second].into_iter().chain(in_force)),
         };
-        match counted {
-            Ok(0) => Ok(Looked::Pass),
-            Ok(nanos) => Ok(Looked::Wait(super::Waiting::Turn(Waiting { nanos }))),
-            Err(over) => Err(self.over(&over)),
+        let nanos = counted.map_err(|over| self.over(&over))?;
+        rates(listener, route).filter(|rate| rate.detect_only).for_each(|rate| self.detect(rate));
+        match nanos {
+            0 => Ok(Looked::Pass),
+            nanos => Ok(Looked::Wait(super::Waiting::Turn(Waiting { nanos }))),
+        }
+    }
+
+    /// Counts a request at a rate that only detects, and notes it for the log if it is over that.
+    fn detect(&mut self, rate: &Rate) {
+        let step = match self.entry(rate, self.core.clock.now()) {
+            Ok(None) => return,
+            Ok(Some(entry)) => Some(entry.take()),
+            Err(_) => None,
+        };
+        match step {
+            Some(Step { taken: true, wait: 0, .. }) => return,
+            Some(Step { taken: true, .. }) => rate.counted.delayed(),
+            _ => rate.counted.refused(),
+        }
+        let noted = &mut self.received.terms.make(self.core).texts.noted;
+        for part in [if noted.is_empty() { "" } else { "," }, "rate/", &rate.name] {
+            noted.extend_from_slice(part.as_bytes());
         }
     }
 

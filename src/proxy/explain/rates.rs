@@ -26,6 +26,7 @@ impl Explaining<'_> {
             let is_listeners =
                 of_listener.is_some_and(|flow| flow.rates.iter().any(|one| one.name == rate.name));
             let (says, refused, step) = self.rate(rate, read);
+            let (refused, step) = (refused && !rate.detect_only, step.filter(|_| !rate.detect_only));
             if let Some(step) = step.filter(|_| rate.fields == RateFields::Always) {
                 write_fields(self.core, rate, &step, &mut lines);
             }
@@ -58,7 +59,8 @@ impl Explaining<'_> {
     /// where nobody counts.
     fn rate(&self, rate: &Rate, read: &Read) -> (String, bool, Option<Step>) {
         let by: Vec<String> = rate.by.iter().map(|by| self.part(rate, by, read)).collect();
-        let counts = format!("{} by {}", rate.text, by.join(" and "));
+        let only = if rate.detect_only { ", which only detects" } else { "" };
+        let counts = format!("{} by {}{only}", rate.text, by.join(" and "));
         let key = match keyed(rate, &self.peer, &self.received, &read.head) {
             Keyed::By(key) => key,
             Keyed::Nothing => return (format!("{counts}: it does not count"), false, None),

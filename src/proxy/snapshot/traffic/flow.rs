@@ -44,6 +44,7 @@ pub(crate) struct Rate {
     pub(in crate::proxy) status: u16,
     pub(in crate::proxy) without: Without,
     pub(in crate::proxy) fields: RateFields,
+    pub(in crate::proxy) detect_only: bool,
     /// What RateLimit-Policy says of it.
     pub(in crate::proxy) policy: Box<[u8]>,
     pub(in crate::proxy) counted: Arc<Counted>,
@@ -103,8 +104,8 @@ impl Counted {
 impl Rate {
     fn named(name: &str, made: &Made<'_>) -> Option<Arc<Rate>> {
         let settings = made.settings.rates.iter().find(|rate| rate.name == name)?;
-        let flow::Rate { name, per, burst, by, v4_prefix, v6_prefix, delay, keys, status, without, fields } =
-            settings;
+        let flow::Rate { name, per, burst, by, v4_prefix, v6_prefix, delay, keys, status, .. } = settings;
+        let flow::Rate { without, fields, detect_only, .. } = settings;
         // All that decides what the times of the table mean.
         let what = format!("rate {name} {per} {burst} {by:?} {v4_prefix} {v6_prefix} {keys}");
         let bits = |prefix: u8, all: u32| (all - u32::from(prefix).min(all), all);
@@ -119,6 +120,7 @@ impl Rate {
             status: *status,
             without: *without,
             fields: *fields,
+            detect_only: *detect_only,
             policy: policy(name, per, *burst),
             counted: made.registry.keep(what, || Counted::new(*keys)),
         }))
@@ -149,6 +151,8 @@ fn policy(name: &str, per: &flow::Frequency, burst: u32) -> Box<[u8]> {
 pub(crate) struct RateReport {
     /// Its name.
     pub(crate) name: String,
+    /// Whether it only detects: then nobody was refused, and nobody had to wait.
+    pub(crate) detect_only: bool,
     /// Requests that were refused, since the table began.
     pub(crate) refused: u64,
     /// Those that had to wait.
@@ -174,6 +178,7 @@ impl Rate {
         let counted = &self.counted;
         RateReport {
             name: self.name.clone(),
+            detect_only: self.detect_only,
             refused: counted.refused.0.load(Ordering::Relaxed),
             delayed: counted.delayed.0.load(Ordering::Relaxed),
             keys: counted.table.busy(counted.since_began(clock.now())),

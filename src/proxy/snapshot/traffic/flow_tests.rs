@@ -18,6 +18,7 @@ fn settings(change: impl Fn(&mut flow::Rate)) -> Settings {
         status: 429,
         without: Without::Client,
         fields: RateFields::Refusals,
+        detect_only: false,
     };
     change(&mut rate);
     Settings { rates: vec![rate], ..Settings::for_tests() }
