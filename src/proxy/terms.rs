@@ -16,7 +16,6 @@ use super::snapshot::{
 use crate::config::holding::Choice;
 use crate::filter::bounds::Bounds;
 use crate::filter::cors;
-use crate::filter::rules::Marks;
 use crate::http::{FieldLine, Name};
 use crate::route::Captures;
 use crate::route::fields::Edits;
@@ -55,12 +54,7 @@ pub(super) struct Made {
 }
 
 /// What is made of most.
-static NOTHING: Made = Made {
-    captures: Captures::new(),
-    texts: Texts::NONE,
-    pace: None,
-    ruled: Ruled { marks: Marks { tags: 0, would: 0 }, until: None },
-};
+static NOTHING: Made = Made { captures: Captures::new(), texts: Texts::NONE, pace: None, ruled: Ruled::NONE };
 
 /// Texts that were made for the exchange.
 #[derive(Clone, Default)]

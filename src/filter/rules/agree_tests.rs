@@ -155,7 +155,8 @@ fn content_is_looked_at_once_and_what_held_before_is_not_told_again() {
                 engine.check(&asked, head, &mut marks, &mut scratch, &mut |place| hits[0].push(place));
             let until = if let Verdict::Allowed(place) = first { place } else { usize::MAX };
             let found = now(engine.study(&asked, &texts, async || {}));
-            let content = Pass::Content(&found, until);
+            let told = hits[0].clone();
+            let content = Pass::Content(&found, until, &told);
             let last =
                 engine.check(&asked, content, &mut marks, &mut scratch, &mut |place| hits[1].push(place));
             (hits, last)
@@ -166,6 +167,30 @@ fn content_is_looked_at_once_and_what_held_before_is_not_told_again() {
     assert_eq!(passes("/", "good"), ([vec![3], vec![2]], Verdict::Pass));
     assert_eq!(passes("/?a=bad", "bad"), ([vec![0, 1, 3], vec![5]], Verdict::Turned(5)));
     assert_eq!(passes("/a", "bad"), ([vec![3, 4], vec![0, 1]], Verdict::Pass));
+}
+
+#[test]
+fn a_tag_that_came_later_does_not_hide_what_is_in_the_content() {
+    let search =
+        Search { within: vec![Subject::Form], contains: vec!["bad".to_owned()], ..Search::default() };
+    let rules = [
+        // The tag alone would not have held when the head was asked.
+        rule(When::Any(vec![When::Tagged(vec!["t".to_owned()]), When::Finds(search)]), RuleAction::Deny(403)),
+        rule(under("/a"), RuleAction::Tag("t".to_owned())),
+    ];
+    let engine = Engine::new([(false, &rules[..])], &["t".to_owned()]);
+    with_fields(&[], |fields, bytes| {
+        let asked = asked("/a", fields, bytes);
+        let texts = vec![(Cow::Borrowed(&b"bad"[..]), Manner::Form)];
+        let texts = Texts { subject: Subject::Form, texts };
+        let (mut marks, mut scratch, mut told) = (Marks::default(), Scratch::default(), Vec::new());
+        let head = Pass::Head { content_follows: true };
+        let first = engine.check(&asked, head, &mut marks, &mut scratch, &mut |place| told.push(place));
+        assert_eq!((first, &told[..]), (Verdict::Pass, &[1][..]));
+        let found = now(engine.study(&asked, &texts, async || {}));
+        let content = Pass::Content(&found, usize::MAX, &told);
+        assert_eq!(engine.check(&asked, content, &mut marks, &mut scratch, &mut |_| {}), Verdict::Turned(0));
+    });
 }
 
 #[test]
@@ -192,7 +217,13 @@ fn what_cannot_be_an_injection_is_not_counted() {
             let pauses = Cell::new(0);
             let found = now(engine.study(&asked, &texts, async || pauses.set(pauses.get() + 1)));
             assert!(content.len() < 64 * 1024 || pauses.get() > 2, "others have their turn");
-            engine.check(&asked, Pass::Content(&found, usize::MAX), &mut marks, &mut scratch, &mut |_| {})
+            engine.check(
+                &asked,
+                Pass::Content(&found, usize::MAX, &[]),
+                &mut marks,
+                &mut scratch,
+                &mut |_| {},
+            )
         })
     };
     let rows: Vec<String> = (0..form::FIELDS_MAX).map(|row| format!("row_{row}=John+Smith")).collect();

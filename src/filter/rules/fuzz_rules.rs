@@ -21,15 +21,19 @@ pub fn rules(bytes: &[u8]) {
     let bytes = &bytes[..bytes.len().min(BYTES_MAX)];
     let end = memchr::memmem::find(bytes, b"\n\n").unwrap_or(bytes.len());
     let Ok(lines) = std::str::from_utf8(&bytes[..end]) else { return };
-    let mut all: Vec<Rule> =
-        lines.lines().filter(|line| line.len() <= RULE_BYTES_MAX).take(100).filter_map(rule).collect();
+    let own = lines.lines().filter(|line| line.len() <= RULE_BYTES_MAX).take(100);
+    let all: Vec<Rule> = own.filter_map(rule).collect();
+    let mut detected = all.clone();
     if lines.lines().any(|line| line == "!") {
-        let probes = probes::rules(&Probes::default()).into_iter();
-        all.extend(probes.map(|rule| Rule { action: RuleAction::Log, ..rule }));
+        detected.extend(probes::rules(&Probes::default()));
     }
     let tags = ["a".to_owned(), "b".to_owned()];
     let (first, last) = all.split_at(all.len() / 2);
-    let engine = Engine::new([(false, first), (true, &all), (false, last)], &tags);
+    let engine = Engine::new([(false, first), (true, &detected), (false, last)], &tags);
+    // Tags can only make these hold.
+    let denials = all.iter().filter(|rule| rule.action == RuleAction::Deny(403) && !rule.id.contains('n'));
+    let alone = |rule| Engine::new([(false, std::slice::from_ref(rule))], &tags);
+    let denials: Vec<Engine> = denials.take(DENIALS_MAX).map(alone).collect();
     let requests = bytes.get(end + 2..).unwrap_or_default();
     let lines: Vec<&[u8]> = requests.split(|&byte| byte == b'\n').take(REQUESTS_MAX * 5).collect();
     let mut scratch = Scratch::default();
@@ -39,18 +43,22 @@ pub fn rules(bytes: &[u8]) {
         let is_value = |value: &&[u8]| !value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t');
         let is_target = line(0).iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#');
         if is_target && [1, 2, 4].into_iter().map(line).all(|value| is_value(&value)) {
-            assert_agrees_on_request(&engine, [line(0), line(1), line(2), line(3), line(4)], &mut scratch);
+            let lines = [line(0), line(1), line(2), line(3), line(4)];
+            assert_agrees_on_request(&engine, &denials, lines, &mut scratch);
         }
     }
 }
 
 /// A longer rule is none: it could be nested too deep.
 const RULE_BYTES_MAX: usize = 200;
+/// So many rules are asked by themselves as well.
+const DENIALS_MAX: usize = 4;
 /// So many requests are made, one after the other.
 const REQUESTS_MAX: usize = 4;
 
 fn assert_agrees_on_request(
     engine: &Engine,
+    denials: &[Engine],
     [target, agent, cookie, form, field]: [&[u8]; 5],
     scratch: &mut Scratch,
 ) {
@@ -83,15 +91,23 @@ fn assert_agrees_on_request(
         let texts = Texts { subject, texts };
         assert_agrees(engine, &asked, Pass::Head { content_follows: false });
         assert_agrees_on(engine, &asked, &texts);
+        let verdict = assert_agrees_throughout(engine, &asked, &texts, scratch);
         // The second time what was seen is known.
-        for _ in 0..2 {
-            assert_agrees_throughout(engine, &asked, &texts, scratch);
+        assert_eq!(assert_agrees_throughout(engine, &asked, &texts, scratch), verdict);
+        for denial in denials.iter().filter(|_| verdict == Verdict::Pass) {
+            let alone = assert_agrees_throughout(denial, &asked, &texts, scratch);
+            assert_eq!(alone, Verdict::Pass, "what one rule denies was let pass by all together");
         }
     });
 }
 
-/// Both passes, one behind the other, with what is left of the first.
-fn assert_agrees_throughout(engine: &Engine, asked: &Asked<'_>, texts: &Texts<'_>, scratch: &mut Scratch) {
+/// Both passes, one behind the other, with what is left of the first; returns what came of both.
+fn assert_agrees_throughout(
+    engine: &Engine,
+    asked: &Asked<'_>,
+    texts: &Texts<'_>,
+    scratch: &mut Scratch,
+) -> Verdict {
     let head = Pass::Head { content_follows: true };
     let (mut marks, mut hits) = (Marks::default(), Vec::new());
     let verdict = engine.check(asked, head, &mut marks, scratch, &mut |place| hits.push(place));
@@ -100,20 +116,24 @@ fn assert_agrees_throughout(engine: &Engine, asked: &Asked<'_>, texts: &Texts<'_
     let each =
         engine.check_each(asked, head, &mut each_marks, &mut plain, &mut |place| each_hits.push(place));
     assert_eq!((verdict, marks, &hits), (each, each_marks, &each_hits), "{asked:?}");
-    let until = match verdict {
-        Verdict::Turned(_) => return,
+    let first = verdict;
+    let until = match first {
+        Verdict::Turned(_) => return first,
         Verdict::Allowed(place) => place,
         Verdict::Pass => usize::MAX,
     };
     let found = now(engine.study(asked, texts, async || {}));
     let found_each = now(engine.study_each(asked, texts));
-    let (content, content_each) = (Pass::Content(&found, until), Pass::Content(&found_each, until));
+    let told = hits.clone();
+    let content = Pass::Content(&found, until, &told);
+    let content_each = Pass::Content(&found_each, until, &told);
     let verdict = engine.check(asked, content, &mut marks, scratch, &mut |place| hits.push(place));
     let each = engine
         .check_each(asked, content_each, &mut each_marks, &mut plain, &mut |place| each_hits.push(place));
     assert_eq!((verdict, marks, &hits), (each, each_marks, &each_hits), "{asked:?}");
     hits.sort_unstable();
     assert!(hits.windows(2).all(|two| two[0] != two[1]), "a rule was told of twice: {hits:?}");
+    if verdict == Verdict::Pass { first } else { verdict }
 }
 
 /// Calls `with` with field lines of these names and values.
@@ -156,7 +176,8 @@ pub fn assert_agrees(engine: &Engine, asked: &Asked<'_>, pass: Pass<'_>) {
 pub fn assert_agrees_on(engine: &Engine, asked: &Asked<'_>, texts: &Texts<'_>) {
     let found = now(engine.study(asked, texts, async || {}));
     let each = now(engine.study_each(asked, texts));
-    assert_both(engine, asked, (Pass::Content(&found, usize::MAX), Pass::Content(&each, usize::MAX)));
+    let pass = Pass::Content(&found, usize::MAX, &[]);
+    assert_both(engine, asked, (pass, Pass::Content(&each, usize::MAX, &[])));
 }
 
 fn assert_both(engine: &Engine, asked: &Asked<'_>, (pass, each_pass): (Pass<'_>, Pass<'_>)) {

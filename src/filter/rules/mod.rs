@@ -132,8 +132,16 @@ pub enum Pass<'a> {
         /// See above.
         content_follows: bool,
     },
-    /// The content has been looked through: those rules are asked that look at it, up to this one.
-    Content(&'a Found, usize),
+    /// The content has been looked through: those rules are asked that look at it, up to this one, but for these, which
+    /// held for the head alone and have been told.
+    Content(&'a Found, usize, &'a [usize]),
+}
+
+impl Pass<'_> {
+    /// Whether the rule was told of before.
+    fn has_told(&self, place: usize) -> bool {
+        matches!(self, Pass::Content(_, _, told) if told.contains(&place))
+    }
 }
 
 /// How a pass ends.
@@ -223,7 +231,7 @@ impl Engine {
         let Scratch { bits, readings, paths, seen, looking } = scratch;
         match pass {
             Pass::Head { .. } => self.index.find(asked, paths, (readings, seen), bits),
-            Pass::Content(found, _) => bits.clone_from(&found.candidates),
+            Pass::Content(found, ..) => bits.clone_from(&found.candidates),
         }
         if bits.iter().all(|&word| word == 0) {
             readings.shrink();
@@ -253,26 +261,22 @@ impl Engine {
         on: &mut dyn FnMut(usize),
     ) -> Verdict {
         let (found, until) = match pass {
-            Pass::Content(found, until) => (&found.searches[..], until),
+            Pass::Content(found, until, _) => (&found.searches[..], until),
             Pass::Head { .. } => (&[][..], usize::MAX),
         };
-        let is_second = matches!(pass, Pass::Content(..));
-        let before = *marks;
         let mut skipped = None;
         for place in candidates.take_while(|&place| place < until) {
             let Some(rule) = self.rules.get(place) else { break };
+            if pass.has_told(place) {
+                let skips = rule.detect_only && rule.action == RuleAction::Allow;
+                skipped = if skips { Some(rule.set) } else { skipped };
+                continue;
+            }
             if !rule.is_asked(pass) || skipped == Some(rule.set) {
                 continue;
             }
-            let view = |content, marks: Marks| View {
-                asked,
-                found: [&looking.found, content],
-                paths,
-                tags: rule.tags(marks),
-            };
-            // What held for the head alone has been told.
-            let is_new = || !is_second || rule.waits || !rule.holds(&view(&[], before));
-            if !rule.holds(&view(found, *marks)) || !is_new() {
+            let view = View { asked, found: [&looking.found, found], paths, tags: rule.tags(*marks) };
+            if !rule.holds(&view) {
                 continue;
             }
             on(place);

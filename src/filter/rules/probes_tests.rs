@@ -51,7 +51,7 @@ fn stopped(engine: &Engine, example: &str) -> Vec<&'static str> {
         let texts = Texts { subject: Subject::Form, texts };
         let mut scratch = Scratch::default();
         let studied = now(engine.study(&asked, &texts, async || {}));
-        for pass in [Pass::Head { content_follows: true }, Pass::Content(&studied, usize::MAX)] {
+        for pass in [Pass::Head { content_follows: true }, Pass::Content(&studied, usize::MAX, &[])] {
             let mut on = |place: usize| found.push(probes::ALL[place].id);
             engine.check(&asked, pass, &mut Marks::default(), &mut scratch, &mut on);
         }

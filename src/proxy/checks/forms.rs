@@ -141,7 +141,7 @@ fn awaited(
 ) -> Awaited {
     let host = Bare::of(asked_host(received, head));
     let asked = asked(peer, received, head, body, &host);
-    let ruled = received.terms.made().ruled;
+    let ruled = &received.terms.made().ruled;
     let (mut marks, mut all) = (ruled.marks, Awaited::default());
     let mut scratch = core.rule_scratch.borrow_mut();
     for (chain, sets) in chains(received).enumerate() {

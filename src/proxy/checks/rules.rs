@@ -32,16 +32,27 @@ pub(in crate::proxy) struct Waiting {
 }
 
 /// What rules have left on a request.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::proxy) struct Ruled {
     pub(in crate::proxy) marks: Marks,
+    /// Rules that held for the head, where content follows.
+    told: Hits,
     /// The chain and the rule from which on none is asked any more.
     pub(in crate::proxy) until: Option<(usize, usize)>,
 }
 
 impl Ruled {
+    /// Nothing.
+    pub(in crate::proxy) const NONE: Ruled =
+        Ruled { marks: Marks { tags: 0, would: 0 }, told: Hits::new(), until: None };
+
+    /// The places of the rules of a chain that held for the head.
+    fn told(&self, chain: usize) -> Vec<usize> {
+        self.told.iter().filter(|(of, _)| *of == chain).map(|(_, place)| *place).collect()
+    }
+
     /// The rule of a chain from which on none is asked any more; none if that is so for the whole chain.
-    pub(super) fn until(self, chain: usize) -> Option<usize> {
+    pub(super) fn until(&self, chain: usize) -> Option<usize> {
         match self.until {
             Some((last, _)) if chain > last => None,
             Some((last, until)) if chain == last => Some(until),
@@ -121,10 +132,11 @@ pub(in crate::proxy) fn ask(
     let host = Bare::of(asked_host(received, head));
     let asked = asked(peer, received, head, body, &host);
     let content_follows = late.is_none() && !matches!(content_kind(received, head, body), Ok(None));
-    let mut ruling = Ruling { hits: Hits::new(), ruled: received.terms.made().ruled, turned: None };
+    let mut ruling = Ruling { hits: Hits::new(), ruled: received.terms.made().ruled.clone(), turned: None };
     let mut scratch = core.rule_scratch.borrow_mut();
     for (chain, sets) in chains(received).enumerate() {
         let Some(until) = ruling.ruled.until(chain) else { break };
+        let told = if late.is_some() { ruling.ruled.told(chain) } else { Vec::new() };
         let hits = &mut ruling.hits;
         let mut on = |place| hits.push((chain, place));
         let (engine, marks) = (&sets.engine, &mut ruling.ruled.marks);
@@ -132,7 +144,8 @@ pub(in crate::proxy) fn ask(
             None => engine.check(&asked, Pass::Head { content_follows }, marks, &mut scratch, &mut on),
             Some(Late::Found(found)) => match found.get(chain) {
                 Some(found) => {
-                    engine.check(&asked, Pass::Content(found, until), marks, &mut scratch, &mut on)
+                    let pass = Pass::Content(found, until, &told);
+                    engine.check(&asked, pass, marks, &mut scratch, &mut on)
                 }
                 None => break,
             },
@@ -151,6 +164,9 @@ pub(in crate::proxy) fn ask(
                 break;
             }
         }
+    }
+    if content_follows {
+        ruling.ruled.told.clone_from(&ruling.hits);
     }
     ruling
 }
@@ -250,7 +266,7 @@ pub(in crate::proxy) fn remember(core: &Core, received: &mut Received, ruling: &
         }
     }
     let made = received.terms.make(core);
-    made.ruled = ruling.ruled;
+    made.ruled = ruling.ruled.clone();
     let texts = &mut made.texts;
     join(&mut texts.noted, &noted, b",");
     if !tagged.is_empty() {
