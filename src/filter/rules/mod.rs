@@ -158,7 +158,7 @@ impl Engine {
                 json |= rule.wants(&Subject::Json);
                 wants_client |= rule.when.iter().any(|when| when.any(&asks_for_client));
                 keys.push(keys::key(&rule.when));
-                let mode = if rule.action == RuleAction::Allow { Mode::Every } else { Mode::Any };
+                let mode = mode(&rule.action);
                 let first = searches.len();
                 let conditions = rule.when.iter().map(|when| Cond::new(when, mode, &tag, &mut searches));
                 rules.push(Known {
@@ -307,7 +307,7 @@ impl Engine {
 
 impl Known {
     fn holds(&self, view: &View<'_>) -> bool {
-        self.conditions.iter().all(|condition| condition.holds(view, self.mode()))
+        self.conditions.iter().all(|condition| condition.holds(view, mode(&self.action)))
     }
 
     /// Whether this pass is the one that it is asked in.
@@ -317,10 +317,11 @@ impl Known {
             Pass::Content(..) => self.wants_content,
         }
     }
+}
 
-    fn mode(&self) -> Mode {
-        if self.action == RuleAction::Allow { Mode::Every } else { Mode::Any }
-    }
+/// What has to be so for a rule that does this.
+fn mode(action: &RuleAction) -> Mode {
+    if *action == RuleAction::Allow { Mode::Every } else { Mode::Any }
 }
 
 impl Scratch {
