@@ -145,7 +145,7 @@ impl Detectors {
         // In front of the mark that is left by stands nothing but one literal.
         let mark = memchr::memchr3(b'\'', b'"', b'`', &value[found.range()]).unwrap_or(0) + found.start();
         let end = value.len().min(found.end() + BEHIND_BYTES);
-        let start = if mark > BEFORE_BYTES { mark - BEFORE_BYTES } else { 0 };
+        let start = mark.saturating_sub(BEFORE_BYTES);
         SqliState::new(&value[start..end], SqliFlags::FLAG_NONE).detect()
     }
 

@@ -170,7 +170,7 @@ impl Engine {
                 subjects = subjects.or(of_rule);
                 wants_client |= rule.when.iter().any(|when| when.any(&asks_for_client));
                 keys.push(keys::key(&rule.when));
-                let mode = if rule.action == RuleAction::Allow { Mode::Every } else { Mode::Any };
+                let mode = mode(&rule.action);
                 let first = searches.len();
                 let conditions = rule.when.iter().map(|when| Cond::new(when, mode, &tag, &mut searches));
                 rules.push(Known {
@@ -306,7 +306,7 @@ impl Engine {
 
 impl Known {
     fn holds(&self, view: &View<'_>) -> bool {
-        self.conditions.iter().all(|condition| condition.holds(view, self.mode()))
+        self.conditions.iter().all(|condition| condition.holds(view, mode(&self.action)))
     }
 
     /// The tags that it sees.
@@ -336,10 +336,11 @@ impl Known {
             Pass::Content(..) => self.wants_content,
         }
     }
+}
 
-    fn mode(&self) -> Mode {
-        if self.action == RuleAction::Allow { Mode::Every } else { Mode::Any }
-    }
+/// What has to be so for a rule that does this.
+fn mode(action: &RuleAction) -> Mode {
+    if *action == RuleAction::Allow { Mode::Every } else { Mode::Any }
 }
 
 impl Scratch {
