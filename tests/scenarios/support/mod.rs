@@ -92,10 +92,13 @@ pub(crate) fn once_in_a_few(what: &str, attempt: impl FnMut() -> bool) {
     assert!(std::iter::repeat_with(attempt).take(5).any(|well| well), "not in any attempt: {what}");
 }
 
+/// A core that is held up sets limits by a clock that is as late as it is itself.
+const EARLY: Duration = Duration::from_millis(300);
+
 /// Checks that a limit took effect neither before its time nor much later.
 pub(crate) fn assert_limit(since: Instant, limit: Duration) {
     let took = since.elapsed();
-    assert!(took >= limit, "after {took:?}, before the limit of {limit:?}");
+    assert!(took + EARLY.min(limit / 4) >= limit, "after {took:?}, before the limit of {limit:?}");
     assert!(took < limit + LATE, "only after {took:?}, for a limit of {limit:?}");
 }
 
