@@ -7,7 +7,7 @@
 
 use super::condition::{Cond, Mode, View};
 use super::search::Searches;
-use super::{Asked, Engine, Known, Marks, Scratch, Verdict};
+use super::{Asked, Engine, Known, Marks, Scratch, Verdict, mode};
 use crate::config::rules::{RuleAction, Subject};
 
 /// What content may be, or what of it is wanted.
@@ -150,7 +150,7 @@ struct Unknown<'a> {
 
 impl Known {
     fn would_hold(&self, view: &View<'_>, unknown: Unknown<'_>, so: bool) -> bool {
-        self.conditions.iter().all(|condition| condition.would_hold(view, self.mode(), unknown, so))
+        self.conditions.iter().all(|condition| condition.would_hold(view, mode(&self.action), unknown, so))
     }
 
     fn awaits(&self, content: Subjects) -> Awaited {
