@@ -2,24 +2,24 @@
 
 use std::rc::Rc;
 
-use super::admit::{self, Admitted, Read};
 use super::cached::plan::{self, Plan};
 use super::cached::serve::serve;
 use super::checks::{self, Checking, Turned, forms};
-use super::connection::{Client, Peer};
-use super::converse::Ended;
 use super::core::Core;
-use super::direct;
-use super::fetch::fetch;
-use super::hold;
-use super::mirror;
-use super::progress::Progress;
 use super::record::{Received, Record};
-use super::refusal;
-use super::routing;
-use super::terms::Terms;
 use crate::error::Reason;
 use crate::net::Buffer;
+use crate::proxy::answer::direct;
+use crate::proxy::answer::refusal;
+use crate::proxy::attempt::converse::Ended;
+use crate::proxy::attempt::fetch::fetch;
+use crate::proxy::attempt::mirror;
+use crate::proxy::attempt::progress::Progress;
+use crate::proxy::client::connection::{Client, Peer};
+use crate::proxy::holding::hold;
+use crate::proxy::request::admit::{self, Admitted, Read};
+use crate::proxy::request::routing;
+use crate::proxy::request::terms::Terms;
 
 /// How an exchange ended, and what is left to do.
 pub(super) struct Outcome {

@@ -27,55 +27,33 @@
 //!
 //! Everything here belongs to one core and is never shared with another.
 
-mod admit;
-mod affinity;
-mod ahead;
-mod amend;
+mod answer;
+mod attempt;
 mod cached;
 mod checks;
+mod client;
 mod coding;
-mod connection;
-mod converse;
 mod core;
-mod delivery;
-mod direct;
 mod exchange;
 pub(crate) mod explain;
-mod fetch;
 mod forward;
 pub(crate) mod guard;
 mod head;
-mod held;
-mod hold;
-mod inlet;
-mod introduction;
-mod mirror;
+mod holding;
 mod pace;
-mod passwords;
 mod pressure;
-mod progress;
 mod record;
-mod refusal;
-mod replay;
-mod respond;
-mod responded;
-mod routing;
+mod request;
+mod response;
 mod snapshot;
-mod subrequest;
 mod task;
-mod terms;
-mod tries;
 mod troubles;
-mod tunnel;
-mod upload;
-mod visit;
-mod window;
 
-pub(crate) use self::connection::{serve, serve_introduced};
+pub(crate) use self::client::connection::{serve, serve_introduced};
+pub(crate) use self::client::inlet::Inlet;
+pub(crate) use self::client::visit::{Visit, let_in};
 pub(crate) use self::core::Core;
-pub(crate) use self::inlet::Inlet;
 pub(crate) use self::pressure::PressureReport;
 pub(crate) use self::snapshot::{Blueprint, Follow, Rate, RateReport, Registry, Snapshot};
 #[cfg(test)]
 pub(crate) use self::snapshot::{Entries, Followed};
-pub(crate) use self::visit::{Visit, let_in};

@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::core::Core;
-use super::terms::Terms;
 use crate::cache::outcome::Outcome;
 use crate::clock::Moment;
 use crate::error::Reason;
@@ -12,6 +11,7 @@ use crate::h1::RequestHead;
 use crate::http::{FieldLine, Fields, Name, Span};
 use crate::net::Buffer;
 use crate::observe::{Format, Line, access_log};
+use crate::proxy::request::terms::Terms;
 
 /// A request as it was received, kept for as long as its exchange lasts.
 pub(crate) struct Received {

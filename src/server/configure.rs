@@ -28,7 +28,8 @@ use super::{Event, Order, ReadAgain, RunError, purge, spawn};
 use crate::clock::Clock;
 use crate::config::route::KeyQuery;
 use crate::config::{ListenAddress, Settings};
-use crate::proxy::{Blueprint, Registry};
+use crate::proxy::Blueprint;
+use crate::proxy::Registry;
 use crate::route::key;
 use crate::upstream::Roster;
 

@@ -8,8 +8,10 @@ use super::worker::Handle;
 use super::{Order, RunError, spawn};
 use crate::cache::store::{Shared, Store};
 use crate::config::Settings;
+use crate::proxy::Blueprint;
+use crate::proxy::Core;
+use crate::proxy::Registry;
 use crate::proxy::explain::{Account, Explained, Question, View, explain};
-use crate::proxy::{Blueprint, Core, Registry};
 
 /// How long a core may take.
 const EXPLAIN_TIME: Duration = Duration::from_secs(2);

@@ -12,8 +12,12 @@ use futures_util::future::{AbortHandle, Abortable};
 
 use super::Event;
 use crate::net::listener::Listener;
+use crate::proxy;
+use crate::proxy::Core;
+use crate::proxy::Inlet;
+use crate::proxy::Snapshot;
+use crate::proxy::Visit;
 use crate::proxy::guard::{guarded, message};
-use crate::proxy::{self, Core, Inlet, Snapshot, Visit};
 
 /// How long accept is left alone after it failed, mostly for want of descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);

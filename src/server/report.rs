@@ -7,7 +7,8 @@ use super::worker::Handle;
 use super::{Order, purge, spawn};
 use crate::clock::Clock;
 use crate::observe::Totals;
-use crate::proxy::{PressureReport, Rate};
+use crate::proxy::PressureReport;
+use crate::proxy::Rate;
 use crate::upstream::NodeReport;
 
 /// How long all cores may take together.

@@ -6,13 +6,13 @@ use super::plan::{self, Planning};
 use crate::cache::shard::Entry;
 use crate::net::Buffer;
 use crate::net::buffer::Class;
-use crate::proxy::admit;
-use crate::proxy::connection::Peer;
+use crate::proxy::attempt::fetch::fetch;
+use crate::proxy::client::connection::Peer;
 use crate::proxy::core::Core;
-use crate::proxy::fetch::fetch;
 use crate::proxy::record::{Received, Record};
+use crate::proxy::request::admit;
+use crate::proxy::request::terms::Terms;
 use crate::proxy::task;
-use crate::proxy::terms::Terms;
 
 /// A validation that has not come back for so long may be begun again.
 const AGAIN_MS: u64 = 5_000;

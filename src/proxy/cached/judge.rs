@@ -21,7 +21,7 @@ use crate::h1::{BodyLength, ResponseHead, response};
 use crate::http::{FieldLine, Fields, Method, Name};
 use crate::limits::{FIELDS_CEILING, HEAD_BYTES_CEILING, HeadLimits};
 use crate::proxy::core::Core;
-use crate::proxy::terms::Terms;
+use crate::proxy::request::terms::Terms;
 
 /// A response's head as it came.
 #[derive(Clone, Copy)]

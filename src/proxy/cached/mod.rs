@@ -35,9 +35,9 @@ use crate::http::{Fields, Method, Name};
 use crate::proxy::coding;
 use crate::proxy::core::Core;
 use crate::proxy::record::Received;
-use crate::proxy::routing::{asked_host, normal_path, target_parts};
+use crate::proxy::request::routing::{asked_host, normal_path, target_parts};
+use crate::proxy::request::terms::Terms;
 use crate::proxy::snapshot::CacheRules;
-use crate::proxy::terms::Terms;
 use crate::route;
 
 /// See the module.

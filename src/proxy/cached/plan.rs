@@ -15,10 +15,10 @@ use crate::cache::store::Store;
 use crate::cache::store::{Begin, Found};
 use crate::error::Reason;
 use crate::http::{Fields, Method};
-use crate::proxy::admit::Admitted;
-use crate::proxy::connection::Peer;
+use crate::proxy::client::connection::Peer;
 use crate::proxy::core::Core;
 use crate::proxy::record::Received;
+use crate::proxy::request::admit::Admitted;
 
 /// See the module.
 pub(in crate::proxy) enum Plan {

@@ -16,7 +16,7 @@ use crate::net::buffer::Class;
 use crate::net::{Buffer, Ticks};
 use crate::proxy::core::Core;
 use crate::proxy::forward::{Broken, Reader};
-use crate::proxy::window::next_window;
+use crate::proxy::response::window::next_window;
 use crate::upstream::Connection;
 
 /// The longest segment.

@@ -32,15 +32,15 @@ use crate::h1::encode::{self, Persistence, ResponseBody};
 use crate::http::{Fields, Method, Name, Version};
 use crate::net::Buffer;
 use crate::net::buffer::Class;
-use crate::proxy::amend::{Amendments, Side, copy};
-use crate::proxy::connection::Client;
+use crate::proxy::answer::refusal;
+use crate::proxy::client::connection::Client;
 use crate::proxy::core::Core;
 use crate::proxy::exchange::Then;
 use crate::proxy::forward::{Broken, Writer};
 use crate::proxy::record::{Received, Record};
-use crate::proxy::refusal;
-use crate::proxy::respond::Asked;
-use crate::proxy::terms::Terms;
+use crate::proxy::request::terms::Terms;
+use crate::proxy::response::amend::{Amendments, Side, copy};
+use crate::proxy::response::respond::Asked;
 
 /// Where a stored response comes from.
 pub(in crate::proxy) enum Source {

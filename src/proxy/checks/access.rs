@@ -5,10 +5,10 @@ use super::{Checking, Looked, Turned};
 use crate::error::Reason;
 use crate::filter::access::Asker;
 use crate::filter::bounds;
-use crate::proxy::admit::Read;
-use crate::proxy::connection::Peer;
+use crate::proxy::client::connection::Peer;
 use crate::proxy::record::Received;
-use crate::proxy::routing::{self, target_parts};
+use crate::proxy::request::admit::Read;
+use crate::proxy::request::routing::{self, target_parts};
 
 impl Checking<'_> {
     /// See the module.

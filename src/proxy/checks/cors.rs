@@ -13,10 +13,10 @@ use crate::h1::encode::Persistence;
 use crate::http::Name;
 use crate::net::Buffer;
 use crate::net::buffer::Class;
-use crate::proxy::amend::{self, Changes};
-use crate::proxy::connection::Peer;
+use crate::proxy::client::connection::Peer;
 use crate::proxy::core::Core;
 use crate::proxy::record::Received;
+use crate::proxy::response::amend::{self, Changes};
 
 /// Finds out what is needed for what browsers are told, whatever becomes of the request: by which scheme it came, and
 /// which lines a page's answer gets.

@@ -18,13 +18,13 @@ use crate::filter::rules::form::{self, BadForm, Kind};
 use crate::filter::rules::{Awaited, Care, Found, Subjects, Verdict};
 use crate::h1::{BodyLength, RequestHead};
 use crate::http::Name;
-use crate::proxy::admit::Admitted;
-use crate::proxy::connection::{Client, Peer};
+use crate::proxy::client::connection::{Client, Peer};
 use crate::proxy::core::Core;
-use crate::proxy::held::Counted;
-use crate::proxy::hold;
+use crate::proxy::holding::held::Counted;
+use crate::proxy::holding::hold;
 use crate::proxy::record::{Received, Record};
-use crate::proxy::routing::asked_host;
+use crate::proxy::request::admit::Admitted;
+use crate::proxy::request::routing::asked_host;
 use crate::proxy::task::give_way;
 use crate::route::Bare;
 

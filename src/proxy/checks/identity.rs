@@ -12,7 +12,7 @@
 //!
 //! What a client says in fields by which the upstream is told who it is goes before anything else is done, whatever
 //! way succeeds, and also where nobody has to be known though its listener would want that. What the upstream is told
-//! tells stored responses apart (see `brought` in [`Texts`](crate::proxy::terms::Texts)), so that nobody gets what was made for another.
+//! tells stored responses apart (see `brought` in [`Texts`](crate::proxy::request::terms::Texts)), so that nobody gets what was made for another.
 //! Credentials that were used here, and that the upstream does not get, do not make a response one that only they may
 //! see (RFC 9111, section 3.5): the upstream has not seen them, and who asks without them does not come so far.
 
@@ -23,14 +23,14 @@ use crate::error::Reason;
 use crate::filter::auth::credentials::{Given, Pair, given};
 use crate::filter::auth::verify;
 use crate::http::{Name, Span};
-use crate::proxy::connection::Client;
+use crate::proxy::checks::passwords::{Question, Unavailable};
+use crate::proxy::checks::subrequest::{self, Said};
+use crate::proxy::client::connection::Client;
 use crate::proxy::core::Core;
-use crate::proxy::passwords::{Question, Unavailable};
 use crate::proxy::record::Received;
-use crate::proxy::routing;
+use crate::proxy::request::routing;
+use crate::proxy::request::terms::Terms;
 use crate::proxy::snapshot::{By, IdentityRules, Snapshot, Way};
-use crate::proxy::subrequest::{self, Said};
-use crate::proxy::terms::Terms;
 
 /// What a request waits for: whatever takes longer than to look.
 pub(in crate::proxy) struct Waiting {}

@@ -17,21 +17,23 @@ pub(super) mod access;
 pub(super) mod cors;
 pub(super) mod forms;
 pub(super) mod identity;
+pub(in crate::proxy) mod passwords;
 pub(in crate::proxy) mod rates;
 pub(super) mod rules;
 mod sign_in;
+pub(in crate::proxy) mod subrequest;
 
 use std::rc::Rc;
 
 pub(super) use self::rules::Ruled;
 
-use super::admit::Read;
-use super::connection::{Client, Peer};
 use super::core::Core;
 use super::record::{Received, Record};
 use crate::error::Reason;
 use crate::h1::BodyLength;
 use crate::net::Buffer;
+use crate::proxy::client::connection::{Client, Peer};
+use crate::proxy::request::admit::Read;
 
 /// A check that a request has to get past. They come in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -15,11 +15,11 @@ use crate::filter::cors::Preflight;
 use crate::filter::rate::{Keying, Limit, Step};
 use crate::h1::RequestHead;
 use crate::http::{cookie, query};
-use crate::proxy::connection::{Client, Peer};
+use crate::proxy::client::connection::{Client, Peer};
 use crate::proxy::core::Core;
 use crate::proxy::pace::Pace;
 use crate::proxy::record::Received;
-use crate::proxy::routing::{asked_host, client, target_parts};
+use crate::proxy::request::routing::{asked_host, client, target_parts};
 use crate::proxy::snapshot::{FlowRules, Rate};
 use crate::route;
 

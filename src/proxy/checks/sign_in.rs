@@ -8,10 +8,10 @@ use crate::error::Reason;
 use crate::h1::encode::Persistence;
 use crate::http::{Method, Name, list, status};
 use crate::net::buffer::Class;
-use crate::proxy::amend;
-use crate::proxy::routing::{asked_host, normal_path, target_parts};
+use crate::proxy::checks::subrequest::Said;
+use crate::proxy::request::routing::{asked_host, normal_path, target_parts};
+use crate::proxy::response::amend;
 use crate::proxy::snapshot::{By, IdentityRules, Way};
-use crate::proxy::subrequest::Said;
 
 /// Fields of a service's answer that the client gets.
 const TO_CLIENT: &[&[u8]] = &[

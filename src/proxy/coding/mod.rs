@@ -17,9 +17,7 @@ mod pool;
 mod recode;
 mod stream;
 
-use super::respond::Asked;
 use super::snapshot::CodingRules;
-use super::terms::Terms;
 use crate::cache::directives::RequestDirectives;
 use crate::config::coding::UpstreamCoding;
 use crate::content::coding::accept::Accepts;
@@ -28,6 +26,8 @@ use crate::content::coding::head::Form;
 use crate::content::coding::{self, Way};
 use crate::http::coding::Coding;
 use crate::http::{Fields, Method, Name, date};
+use crate::proxy::request::terms::Terms;
+use crate::proxy::response::respond::Asked;
 
 pub(in crate::proxy) use self::harder::Harder;
 pub(in crate::proxy) use self::keep::{is_worth_waiting, provide, wait};

@@ -16,11 +16,11 @@ use crate::http::{Fields, Name, Version};
 use crate::net::Buffer;
 use crate::net::buffer::Class;
 use crate::proxy::cached::pump::bad_body;
-use crate::proxy::delivery::{Content, Outgoing};
 use crate::proxy::forward::Broken;
-use crate::proxy::respond::Respond;
-use crate::proxy::responded::{After, Responded, ResponseFault, client_fault};
-use crate::proxy::window::next_class;
+use crate::proxy::response::delivery::{Content, Outgoing};
+use crate::proxy::response::respond::Respond;
+use crate::proxy::response::responded::{After, Responded, ResponseFault, client_fault};
+use crate::proxy::response::window::next_class;
 
 /// What came of the upstream's head.
 pub(in crate::proxy) struct Came {

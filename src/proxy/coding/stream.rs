@@ -7,7 +7,7 @@ use crate::h1::body::Encoder as Framing;
 use crate::net::buffer::Class;
 use crate::net::{Buffer, BufferPool};
 use crate::observe::Counters;
-use crate::proxy::window::frame;
+use crate::proxy::response::window::frame;
 
 /// Input of one step at most.
 const STEP_BYTES_MAX: usize = 32 * 1024;

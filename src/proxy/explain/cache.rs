@@ -3,9 +3,9 @@
 use super::{Cache, Explaining, Selected, Stored, View};
 use crate::cache::policy::{self, Eligibility, Use, Why};
 use crate::cache::store::Store;
-use crate::proxy::admit::Admitted;
 use crate::proxy::cached::Caching;
 use crate::proxy::cached::plan::{self, Planning};
+use crate::proxy::request::admit::Admitted;
 
 impl Explaining<'_> {
     /// What is said of the cache.

@@ -3,8 +3,8 @@
 use super::{Checked, Explaining};
 use crate::error::Reason;
 use crate::filter::auth::credentials::Pair;
-use crate::proxy::admit::Read;
 use crate::proxy::checks::identity::{Sent, forget, rules, sent, use_up};
+use crate::proxy::request::admit::Read;
 use crate::proxy::snapshot::{By, IdentityRules};
 
 impl Explaining<'_> {

@@ -26,25 +26,25 @@ pub(crate) use self::account::{
 };
 use self::question::Asking;
 pub(crate) use self::question::Question;
-use super::admit::{self, Admitted};
 use super::cached::plan;
-use super::connection::Peer;
-use super::converse::Conversation;
 use super::core::Core;
-use super::direct;
 use super::head::{self, HeadFault};
-use super::inlet::Inlet;
-use super::progress::Progress;
 use super::record::{Received, Record, RequestId};
-use super::routing::{self, normalised, target_parts};
 use super::snapshot::Action;
-use super::terms::Terms;
 use crate::config::{ListenAddress, ListenerSettings};
 use crate::error::Reason;
 use crate::h1::{HeadScanner, Malformed, RequestHead};
 use crate::http::{Method, Name};
 use crate::net::Buffer;
 use crate::net::buffer::Class;
+use crate::proxy::answer::direct;
+use crate::proxy::attempt::converse::Conversation;
+use crate::proxy::attempt::progress::Progress;
+use crate::proxy::client::connection::Peer;
+use crate::proxy::client::inlet::Inlet;
+use crate::proxy::request::admit::{self, Admitted};
+use crate::proxy::request::routing::{self, normalised, target_parts};
+use crate::proxy::request::terms::Terms;
 
 /// How much is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

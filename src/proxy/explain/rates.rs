@@ -5,9 +5,9 @@ use crate::config::flow::{RateBy, RateFields, Without};
 use crate::error::Reason;
 use crate::filter::rate::Step;
 use crate::http::{cookie, query};
-use crate::proxy::admit::Read;
 use crate::proxy::checks::rates::{Found, Keyed, is_question, keyed, rates, write_fields};
-use crate::proxy::routing::{asked_host, client, target_parts};
+use crate::proxy::request::admit::Read;
+use crate::proxy::request::routing::{asked_host, client, target_parts};
 use crate::proxy::snapshot::Rate;
 
 impl Explaining<'_> {

@@ -4,9 +4,9 @@ use super::{Checked, Explaining};
 use crate::config::rules::RuleAction;
 use crate::error::Reason;
 use crate::filter::rules::Care;
-use crate::proxy::admit::Read;
 use crate::proxy::checks::forms::{Look, content_kind, look};
 use crate::proxy::checks::rules::{Late, Ruling, ask, chains, remember};
+use crate::proxy::request::admit::Read;
 
 /// What this check is called.
 const NAME: &str = "rules";

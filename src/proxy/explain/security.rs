@@ -5,8 +5,8 @@ use crate::config::browsers::{SAFETY_FIELDS, SecurityHeaders};
 use crate::error::Reason;
 use crate::filter::access::Asker;
 use crate::filter::cors::{self, Preflight};
-use crate::proxy::admit::Read;
 use crate::proxy::checks::{access, cors as answers};
+use crate::proxy::request::admit::Read;
 
 impl Explaining<'_> {
     /// Networks, and the bounds on requests.

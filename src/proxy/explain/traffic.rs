@@ -3,7 +3,7 @@
 
 use super::{Checked, Explaining};
 use crate::error::Reason;
-use crate::proxy::admit::Read;
+use crate::proxy::request::admit::Read;
 
 /// A part of the checks: it adds what there is to say.
 type Part<'a> = fn(&mut Explaining<'a>, &Read, &mut Vec<Checked>) -> Result<(), Reason>;

@@ -7,9 +7,10 @@ use super::{ConnectFailure, Endpoint, EndpointState, Explaining, Mirror, Upstrea
 use crate::config::route::{self, SplitBy};
 use crate::config::{Balance, EndpointSettings, HashBy};
 use crate::net::deadline::TICK;
-use crate::proxy::admit::Admitted;
+use crate::proxy::attempt::affinity;
+use crate::proxy::request::admit::Admitted;
+use crate::proxy::request::routing;
 use crate::proxy::snapshot::Action;
-use crate::proxy::{affinity, routing};
 use crate::upstream::{self as balanced, Member, Node, Standing};
 
 impl Explaining<'_> {

@@ -10,7 +10,7 @@ use crate::clock::{Clock, Moment};
 use crate::config::clients::{ClientLimits, ConnectionRate};
 use crate::filter::arrivals::{Count, Crowd, client};
 use crate::filter::rate::{Limit, Table};
-use crate::proxy::visit::{Counted, Refused, Visit};
+use crate::proxy::client::visit::{Counted, Refused, Visit};
 
 /// Clients of whose arrivals something is remembered, at each listener: some 2 MiB.
 const CLIENTS: usize = 1 << 16;

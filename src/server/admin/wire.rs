@@ -9,7 +9,8 @@ use crate::cache::key::{self, BadUrl};
 use crate::cache::purge::{Purge, What};
 use crate::error::Reason;
 use crate::observe::Totals;
-use crate::proxy::{PressureReport, RateReport};
+use crate::proxy::PressureReport;
+use crate::proxy::RateReport;
 
 /// Removes all stored responses.
 pub(crate) const CLEAR: &str = "/cache/clear";

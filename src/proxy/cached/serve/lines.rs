@@ -4,7 +4,7 @@ use crate::cache::stored::Head;
 use crate::h1::amend::Amend;
 use crate::http::fields::{Written, written_lines};
 use crate::http::{Name, status};
-use crate::proxy::amend::Amendments;
+use crate::proxy::response::amend::Amendments;
 
 /// Whether a field describes content that a 304 does not bring (RFC 9110, section 15.4.5).
 pub(super) const fn describes_content(name: Name) -> bool {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Made;
 use crate::config::holding::{Choice, HoldRequest, HoldResponse, Holding};
 use crate::net::disk::Disk;
-use crate::proxy::held::Ledger;
+use crate::proxy::holding::held::Ledger;
 use crate::proxy::snapshot::registry::Registry;
 use crate::proxy::troubles::Troubles;
 

@@ -9,7 +9,7 @@ use super::Made;
 use crate::config::identity::{Auth, AuthKind, ForwardAuth, Identity};
 use crate::config::passwords::Users;
 use crate::config::tokens::Tokens;
-use crate::proxy::passwords::Verifiers;
+use crate::proxy::checks::passwords::Verifiers;
 use crate::proxy::snapshot::Followed;
 
 /// See the module.
