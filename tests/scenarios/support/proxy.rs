@@ -209,11 +209,9 @@ impl Setup {
         let mut child = self.command().spawn().expect("the binary starts");
         let (stdout, stderr) = (Output::default(), Output::default());
         let out = child.stdout.take().expect("is piped");
-        let unread = if self.reads_output {
-            stdout.collect(out);
-            None
-        } else {
-            Some(out)
+        let (written, unread) = match self.reads_output {
+            true => (Some(Mutex::new(stdout.collect(out))), None),
+            false => (None, Some(out)),
         };
         let others = stderr.collect(child.stderr.take().expect("is piped"));
         let Ok(address) = others.recv_timeout(PATIENCE) else {
@@ -223,7 +221,7 @@ impl Setup {
         };
         let admin = self.admin.unwrap_or_default();
         let others = Mutex::new(others);
-        Ok(Proxy { child, address, others, admin, stdout, stderr, unread, ended: false })
+        Ok(Proxy { child, address, others, written, admin, stdout, stderr, unread, ended: false })
     }
 }
 
@@ -233,6 +231,8 @@ pub(crate) struct Proxy {
     address: SocketAddr,
     /// Where else it listens.
     others: Mutex<Receiver<SocketAddr>>,
+    /// Tells nothing, until all of its output has been read.
+    written: Option<Mutex<Receiver<SocketAddr>>>,
     admin: String,
     stdout: Output,
     stderr: Output,
@@ -325,6 +325,10 @@ impl Proxy {
         let status = wait_for(&mut self.child, bound)
             .unwrap_or_else(|| panic!("the proxy still runs: {}", self.stderr()));
         self.ended = true;
+        // What it said last may not have been read yet.
+        for output in self.written.iter().chain([&self.others]) {
+            while output.lock().unwrap().recv_timeout(PATIENCE).is_ok() {}
+        }
         status
     }
 
