@@ -23,6 +23,10 @@
 //!                               └── again, where that is safe ◀── failed unanswered
 //! ```
 //!
+//! The rooms, in the order in which a request meets them: [`client`], [`request`], [`checks`], [`holding`], [`cached`],
+//! [`attempt`], [`response`] with [`coding`], and [`answer`] for what the proxy says itself. What holds for all of them
+//! stands beside: what a core owns, what is in force ([`snapshot`]), and what is written down in the end.
+//!
 //! `explain` leads a request through the same steps, up to where an upstream would be asked, and puts them into words.
 //!
 //! Everything here belongs to one core and is never shared with another.
